@@ -1,0 +1,1 @@
+"""The network room: bytes out, bounded bytes in. It has no opinion about what they mean."""

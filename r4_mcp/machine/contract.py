@@ -1,0 +1,122 @@
+"""The machine API as data: paths, permissions, byte caps, deadlines (contract §1, §2).
+
+What this file does not do: talk. ``client`` uses it to call, the emulator to serve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+DEFAULT_BASE_URL: Final = "https://r4.dev"
+API_PREFIX: Final = "/api/v1/machine"
+API_KEY_HEADER: Final = "X-API-Key"
+HOSTNAME_HEADER: Final = "X-R4-Agent-Hostname"
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+MAX_NAME: Final = 255
+"""Characters of a vault's, item's or field's name (vaults: documented; the others: ours)."""
+
+MAX_WEBSITES: Final = 20
+MAX_FIELDS: Final = 100
+MAX_FEEDBACK: Final = 8_000
+"""Characters of each feedback text."""
+
+CONNECT_SECONDS: Final = 5.0
+PAGE_SIZE: Final = 100
+MAX_PAGES: Final = 200
+
+
+class Level(StrEnum):
+    """Access to a vault, each including the ones before it."""
+
+    READ = "READ"
+    WRITE = "WRITE"
+    ADMIN = "ADMIN"
+
+
+LEVEL_ORDER: Final = {Level.READ: 0, Level.WRITE: 1, Level.ADMIN: 2}
+
+
+class Permission(StrEnum):
+    """The machine permissions that guard the endpoints of this product."""
+
+    AGENT = "machine.agent.all"
+    WRAPPED_KEY = "machine.wrapped_key.all"
+    VAULT_READ = "machine.vault.read"
+    SECRET_READ = "machine.vault.secret.read"  # noqa: S105 - the name of a permission
+    VAULT_WRITE = "machine.vault.write"
+    PROJECT_READ = "machine.project.read"
+    FEEDBACK_WRITE = "machine.feedback.write"
+    SEARCH = "machine.search.all"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One row of contract §2.
+
+    Attributes:
+        method: HTTP method.
+        path: Path under the base; ``{vault_id}``, ``{item_id}`` and the like are ids.
+        permissions: Any one of these is enough; empty needs none.
+        level: Access needed on the vault in the path; None where the path has no vault.
+        max_response: Bytes of response body accepted.
+        seconds: Total deadline of the call.
+    """
+
+    method: str
+    path: str
+    permissions: tuple[Permission, ...] = ()
+    level: Level | None = None
+    max_response: int = 256 * KIB
+    seconds: float = 20.0
+
+
+ME: Final = Endpoint("GET", "/me")
+REGISTER_KEY: Final = Endpoint("POST", "/vault/public-key", (Permission.AGENT, Permission.WRAPPED_KEY))
+LIST_VAULTS: Final = Endpoint("GET", "/vault", (Permission.VAULT_READ,), max_response=4 * MIB)
+GET_VAULT: Final = Endpoint("GET", "/vault/{vault_id}", (Permission.VAULT_READ,), Level.READ)
+CREATE_VAULT: Final = Endpoint("POST", "/vault", (Permission.VAULT_WRITE,))
+ARCHIVE_VAULT: Final = Endpoint("DELETE", "/vault/{vault_id}", (Permission.VAULT_WRITE,), Level.ADMIN)
+GET_WRAPPED_KEY: Final = Endpoint("GET", "/vault/{vault_id}/wrapped-key", (Permission.SECRET_READ,), Level.READ)
+PUT_WRAPPED_KEY: Final = Endpoint("POST", "/vault/{vault_id}/wrapped-key", (Permission.VAULT_WRITE,), Level.ADMIN)
+GET_DIRECTORY: Final = Endpoint(
+    "GET", "/vault/{vault_id}/public-keys", (Permission.VAULT_READ,), Level.READ, max_response=4 * MIB
+)
+LIST_ITEMS: Final = Endpoint(
+    "GET", "/vault/{vault_id}/items", (Permission.VAULT_READ,), Level.READ, max_response=16 * MIB
+)
+GET_ITEM: Final = Endpoint(
+    "GET", "/vault/{vault_id}/items/{item_id}", (Permission.SECRET_READ,), Level.READ, max_response=48 * MIB
+)
+GET_FIELD: Final = Endpoint(
+    "GET", "/vault/{vault_id}/fields/{field_id}", (Permission.SECRET_READ,), Level.READ, max_response=2 * MIB
+)
+CREATE_ITEM: Final = Endpoint("POST", "/vault/{vault_id}/items", (Permission.VAULT_WRITE,), Level.WRITE)
+ARCHIVE_ITEM: Final = Endpoint("DELETE", "/vault/{vault_id}/items/{item_id}", (Permission.VAULT_WRITE,), Level.WRITE)
+LIST_PROJECTS: Final = Endpoint("GET", "/project", (Permission.PROJECT_READ,), max_response=4 * MIB)
+GET_PROJECT: Final = Endpoint("GET", "/project/{project_id}", (Permission.PROJECT_READ,), max_response=4 * MIB)
+FEEDBACK: Final = Endpoint("POST", "/feedback", (Permission.FEEDBACK_WRITE,))
+
+ALL_ENDPOINTS: Final = (
+    ME,
+    REGISTER_KEY,
+    LIST_VAULTS,
+    GET_VAULT,
+    CREATE_VAULT,
+    ARCHIVE_VAULT,
+    GET_WRAPPED_KEY,
+    PUT_WRAPPED_KEY,
+    GET_DIRECTORY,
+    LIST_ITEMS,
+    GET_ITEM,
+    GET_FIELD,
+    CREATE_ITEM,
+    ARCHIVE_ITEM,
+    LIST_PROJECTS,
+    GET_PROJECT,
+    FEEDBACK,
+)
