@@ -224,9 +224,7 @@ class ServiceError(R4Error):
 
     code = "service_error"
 
-    def __init__(
-        self, message: str, *, status: int, service_code: str | None = None, permission: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, status: int, service_code: str | None = None, permission: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.service_code = service_code

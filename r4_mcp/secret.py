@@ -62,12 +62,7 @@ class Secret(Generic[ValueT]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        mine, theirs = self.__value, other.reveal()
-        if isinstance(mine, str) or isinstance(theirs, str):
-            if not (isinstance(mine, str) and isinstance(theirs, str)):
-                return False
-            mine_bytes, their_bytes = mine.encode("utf-8", "surrogatepass"), theirs.encode("utf-8", "surrogatepass")
-            return hmac.compare_digest(mine_bytes, their_bytes)
+        mine, theirs = _octets(self.__value), _octets(other.reveal())
         return hmac.compare_digest(mine, theirs)
 
     # Two reads of one value must compare equal, and hashing it would put a function of it into dict internals.
@@ -87,6 +82,11 @@ class Secret(Generic[ValueT]):
     def __getstate__(self) -> NoReturn:
         message = "a Secret has no exportable state"
         raise TypeError(message)
+
+
+def _octets(value: str | bytes) -> bytes:
+    # The first byte keeps a text and a byte string of the same octets apart.
+    return b"t" + value.encode("utf-8", "surrogatepass") if isinstance(value, str) else b"b" + value
 
 
 class KnownSecrets:

@@ -98,9 +98,7 @@ def advance_summary(state: VaultTrust, served: ServedItems, directory: Directory
     payload = checkpoint.payload()
     signer = _prove_signature(directory, served.summary, Context.SUMMARY, payload)
     _not_after_retirement(state, signer, checkpoint.version, vault_id)
-    pinned = _newest(
-        state.summary, checkpoint.version, digest(Context.SUMMARY, payload), f"summary of vault {vault_id}"
-    )
+    pinned = _newest(state.summary, checkpoint.version, digest(Context.SUMMARY, payload), f"summary of vault {vault_id}")
     _same_lines(served.items, checkpoint.items, f"vault {vault_id}")
     claimed = (served.vault_name, served.classification, served.dek_version)
     if claimed != (checkpoint.name, checkpoint.classification, checkpoint.dek_version):
@@ -150,11 +148,7 @@ def advance_field(
     """
     state, proven = _advance_detail(state, served.detail, served.item_id, summary, directory)
     checkpoint = proven.checkpoint
-    if (
-        served.field.line.id != field_id
-        or served.vault_id != checkpoint.vault_id
-        or served.item_name != checkpoint.name
-    ):
+    if served.field.line.id != field_id or served.vault_id != checkpoint.vault_id or served.item_name != checkpoint.name:
         raise DisagreementError(f"field {field_id} was served as part of something else (checkpoint rule 1)")
     line = next((field for field in checkpoint.fields if field.id == field_id), None)
     if line is None:
@@ -210,9 +204,7 @@ def _not_after_retirement(state: VaultTrust, signer: Signer, version: int, vault
         )
 
 
-def _note_retirements(
-    signers: Mapping[KeyId, PinnedSigner], checkpoint: SummaryCheckpoint
-) -> Mapping[KeyId, PinnedSigner]:
+def _note_retirements(signers: Mapping[KeyId, PinnedSigner], checkpoint: SummaryCheckpoint) -> Mapping[KeyId, PinnedSigner]:
     # The versions served when a signer is first seen retired are the last ones that it may have made.
     noted = {
         key_id: replace(pin, retired_summary=checkpoint.version, retired_dek=checkpoint.dek_version)
@@ -237,9 +229,7 @@ def _same_lines(served: tuple[SignedItem, ...], signed: tuple[SignedItem, ...], 
         raise DisagreementError(f"the items served for {where} are not the signed ones (checkpoint rule 5)")
     for item in signed:
         if by_id[item.id] != item:
-            raise DisagreementError(
-                f"item {item.id} of {where} was served other than it was signed (checkpoint rule 5)"
-            )
+            raise DisagreementError(f"item {item.id} of {where} was served other than it was signed (checkpoint rule 5)")
 
 
 def _prove_field(item: ProvenItem, line: SignedField, served: ServedField) -> ProvenField:

@@ -127,9 +127,7 @@ def read_directory(value: Json) -> ServedDirectory:
     return served
 
 
-def advance(
-    state: VaultTrust, served: ServedDirectory, vault_id: VaultId, anchors: TrustAnchors
-) -> tuple[VaultTrust, Directory]:
+def advance(state: VaultTrust, served: ServedDirectory, vault_id: VaultId, anchors: TrustAnchors) -> tuple[VaultTrust, Directory]:
     """Prove a served directory against what is remembered.
 
     Args:
@@ -167,9 +165,7 @@ def advance(
     return moved, Directory(vault_id, MappingProxyType(signers))
 
 
-def leaf(
-    vault_id: VaultId, key_id: KeyId, kind: SignerType, fingerprint: str, previous: KeyId | None
-) -> dict[str, Json]:
+def leaf(vault_id: VaultId, key_id: KeyId, kind: SignerType, fingerprint: str, previous: KeyId | None) -> dict[str, Json]:
     """Return the log leaf of a signer (contract §6)."""
     return {
         "fingerprint": fingerprint,
@@ -202,9 +198,7 @@ def _keep_pins(pins: dict[KeyId, PinnedSigner], claims: Mapping[KeyId, _Claim], 
     for key_id, pin in pins.items():
         claim = claims.get(key_id)
         if claim is None:
-            raise DisagreementError(
-                f"signer {key_id} vanished from the directory of vault {vault_id} (directory rule 5)"
-            )
+            raise DisagreementError(f"signer {key_id} vanished from the directory of vault {vault_id} (directory rule 5)")
         same = claim.key.fingerprint == pin.fingerprint and claim.kind is pin.kind
         if not same or claim.previous_id != pin.previous_id:
             raise DisagreementError(f"signer {key_id} of vault {vault_id} changed its key (directory rule 5)")
@@ -257,9 +251,7 @@ def _check_continuity(claims: Mapping[KeyId, _Claim], vault_id: VaultId) -> None
             continue
         previous = claims.get(claim.previous_id)
         if previous is None or claim.rotation_signature is None or previous.kind is not claim.kind:
-            raise SignerError(
-                f"signer {claim.id} of vault {vault_id} does not show what it continues (directory rule 6)"
-            )
+            raise SignerError(f"signer {claim.id} of vault {vault_id} does not show what it continues (directory rule 6)")
         if previous.id in successors:
             raise SignerError(f"signer {previous.id} of vault {vault_id} has two successors (directory rule 6)")
         successors.add(previous.id)

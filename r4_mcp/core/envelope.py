@@ -93,9 +93,7 @@ def encode_value(value: str) -> bytes:
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise InvalidArgumentError("a value holds half of a surrogate pair, which UTF-8 can't encode")
     if len(value) > MAX_VALUE_SIZE or len(encoded := value.encode("utf-8")) > MAX_VALUE_SIZE:
-        raise InvalidArgumentError(
-            f"a value is larger than {MAX_VALUE_SIZE // 1024} KiB of UTF-8; nothing was encrypted"
-        )
+        raise InvalidArgumentError(f"a value is larger than {MAX_VALUE_SIZE // 1024} KiB of UTF-8; nothing was encrypted")
     return encoded
 
 

@@ -105,9 +105,7 @@ def load_private_key(pem: bytes, *, passphrase: bytes | None = None) -> PrivateK
     except TypeError:
         # cryptography's way to say that the passphrase is missing, or given for a plain key.
         wanted = (
-            "is encrypted and no passphrase was given"
-            if passphrase is None
-            else "is not encrypted, but a passphrase was given"
+            "is encrypted and no passphrase was given" if passphrase is None else "is not encrypted, but a passphrase was given"
         )
         raise PrivateKeyError(f"the private key {wanted}") from None
     except (ValueError, UnsupportedAlgorithm):

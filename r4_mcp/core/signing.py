@@ -61,9 +61,7 @@ def verify(key: PublicKey, context: Context, payload: JsonIn, signature: str) ->
     try:
         raw = b64_decode(signature, what="signature", max_size=_MAX_SIGNATURE)
     except MalformedError:
-        raise SignatureError(
-            f"the signature for {context.value} is not base64 of at most {_MAX_SIGNATURE} bytes"
-        ) from None
+        raise SignatureError(f"the signature for {context.value} is not base64 of at most {_MAX_SIGNATURE} bytes") from None
     try:
         key.rsa.verify(raw, signed_bytes(context, payload), _pss(), hashes.SHA256())
     except InvalidSignature:

@@ -243,15 +243,11 @@ def signed_envelope(payload: dict[str, Json], signer: SignerRef, signature: str)
     return {"checkpoint": payload, "signature": signature, **signer.members()}
 
 
-_SUMMARY_KEYS: Final = frozenset(
-    {"vaultId", "version", "name", "dataClassification", "currentDekVersion", "items", "groups"}
-)
+_SUMMARY_KEYS: Final = frozenset({"vaultId", "version", "name", "dataClassification", "currentDekVersion", "items", "groups"})
 _ITEM_KEYS: Final = frozenset({"id", "name", "type", "websites", "groupId"})
 _DETAIL_KEYS: Final = frozenset({"vaultItemId", "vaultId", "version", "name", "type", "websites", "groupId", "fields"})
 _FIELD_KEYS: Final = frozenset({"id", "name", "type", "order", "fieldInstanceIds", "assetIds"})
-_WRAPPED_KEYS: Final = frozenset(
-    {"vaultId", "encryptionKeyId", "signerType", "dekVersion", "wrappedDek", "wrappedDekSignature"}
-)
+_WRAPPED_KEYS: Final = frozenset({"vaultId", "encryptionKeyId", "signerType", "dekVersion", "wrappedDek", "wrappedDekSignature"})
 
 
 def read_summary(value: Json, what: str) -> Signed[SummaryCheckpoint]:

@@ -61,9 +61,7 @@ def wrap(dek: Secret[bytes], key: PublicKey) -> str:
     return b64_encode(key.rsa.encrypt(dek.reveal(), _oaep()))
 
 
-def wrapped_entry(
-    dek: Dek, recipient: KeyId, recipient_key: PublicKey, signer: SignerRef, signing_key: PrivateKey
-) -> WrappedKey:
+def wrapped_entry(dek: Dek, recipient: KeyId, recipient_key: PublicKey, signer: SignerRef, signing_key: PrivateKey) -> WrappedKey:
     """Wrap a DEK and sign the entry."""
     unsigned = WrappedKey(dek.vault_id, recipient, signer, dek.version, wrap(dek.key, recipient_key), "")
     return replace(unsigned, signature=sign(signing_key, Context.WRAPPED_DEK, unsigned.signed_payload()))
@@ -75,9 +73,7 @@ def unwrap(entry: WrappedKey, key: PrivateKey, known: KnownSecrets) -> Dek:
     Raises:
         WrappedKeyDamagedError: It does not open to 32 bytes.
     """
-    damaged = WrappedKeyDamagedError(
-        f"the wrapped key of vault {entry.vault_id} does not open with our key (wrapping rule 4)"
-    )
+    damaged = WrappedKeyDamagedError(f"the wrapped key of vault {entry.vault_id} does not open with our key (wrapping rule 4)")
     try:
         ciphertext = b64_decode(entry.wrapped_dek, what="wrapped key", max_size=MAX_BITS // 8)
     except MalformedError:
@@ -112,23 +108,17 @@ def prove_entry(
     """
     vault_id = directory.vault_id
     if entry.vault_id != vault_id or entry.dek_version != summary.checkpoint.dek_version:
-        raise DisagreementError(
-            f"the wrapped key of vault {vault_id} is not of the signed key version (wrapping rule 1)"
-        )
+        raise DisagreementError(f"the wrapped key of vault {vault_id} is not of the signed key version (wrapping rule 1)")
     if state.dek is not None and entry.dek_version < state.dek.version:
         raise RollbackError(
             f"the key version of vault {vault_id} went back from {state.dek.version} to {entry.dek_version} (wrapping rule 1)"
         )
     recipient = directory.signers.get(entry.recipient)
     if recipient is None or recipient.kind is not SignerType.AGENT or recipient.key.fingerprint != mine.fingerprint:
-        raise WrappedKeyNotMineError(
-            f"the wrapped key of vault {vault_id} is for key {entry.recipient} (wrapping rule 2)"
-        )
+        raise WrappedKeyNotMineError(f"the wrapped key of vault {vault_id} is for key {entry.recipient} (wrapping rule 2)")
     signer = directory.find(entry.signer)
     if signer.kind is SignerType.AGENT and signer.id != recipient.id:
-        raise SignerError(
-            f"the wrapped key of vault {vault_id} is signed by another agent, {signer.id} (wrapping rule 3)"
-        )
+        raise SignerError(f"the wrapped key of vault {vault_id} is signed by another agent, {signer.id} (wrapping rule 3)")
     if signer.status is SignerStatus.RETIRED:
         noted = state.signers[signer.id].retired_dek
         if noted is not None and entry.dek_version > noted:

@@ -86,9 +86,7 @@ PUT_WRAPPED_KEY: Final = Endpoint("POST", "/vault/{vault_id}/wrapped-key", (Perm
 GET_DIRECTORY: Final = Endpoint(
     "GET", "/vault/{vault_id}/public-keys", (Permission.VAULT_READ,), Level.READ, max_response=4 * MIB
 )
-LIST_ITEMS: Final = Endpoint(
-    "GET", "/vault/{vault_id}/items", (Permission.VAULT_READ,), Level.READ, max_response=16 * MIB
-)
+LIST_ITEMS: Final = Endpoint("GET", "/vault/{vault_id}/items", (Permission.VAULT_READ,), Level.READ, max_response=16 * MIB)
 GET_ITEM: Final = Endpoint(
     "GET", "/vault/{vault_id}/items/{item_id}", (Permission.SECRET_READ,), Level.READ, max_response=48 * MIB
 )
