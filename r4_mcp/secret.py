@@ -120,6 +120,12 @@ class KnownSecrets:
             self._remember(value, minted, kind)
         return minted
 
+    def arm(self, secret: Secret[str], kind: SecretKind) -> None:
+        """Arm a secret that was made unarmed, once it is known to be one that must not show."""
+        value = secret.reveal()  # seen by the guard's own memory only
+        if value:
+            self._remember(value, secret, kind)
+
     def octets(self, value: bytes, kind: SecretKind) -> Secret[bytes]:
         """Make a secret byte string; always armed."""
         minted = Secret(value, _MINT)

@@ -3,7 +3,8 @@
 What this file does not do: choose IVs. They are arguments; a caller who repeats one under the same DEK breaks AES-GCM.
 
 Rules:
-1. The envelope is the string ``{"v":3,"iv":…,"t":…,"d":…}``, exactly these keys; iv 12 bytes, tag 16 bytes, strict base64.
+1. The envelope is the string ``{"v":3,"iv":…,"t":…,"d":…}``, exactly these keys in this order and no spaces; iv 12 bytes,
+   tag 16 bytes, strict base64: encoded again it is the same string.
 2. The AAD is the canonical JSON of the field, instance, item and vault ids and the version, so a ciphertext moved
    to another place does not open.
 3. The plaintext is UTF-8 of at most ``MAX_VALUE_SIZE`` bytes; the size is decided before encrypting and before decoding.
@@ -80,7 +81,7 @@ def seal(dek: Secret[bytes], place: Place, value: Secret[str], iv: bytes) -> str
     plaintext = encode_value(value.reveal())
     sealed = AESGCM(dek.reveal()).encrypt(iv, plaintext, place.aad())
     body, tag = sealed[:-TAG_SIZE], sealed[-TAG_SIZE:]
-    return compact_json({"v": ENVELOPE_VERSION, "iv": b64_encode(iv), "t": b64_encode(tag), "d": b64_encode(body)})
+    return _spell(iv, tag, body)
 
 
 def encode_value(value: str) -> bytes:
@@ -97,7 +98,9 @@ def encode_value(value: str) -> bytes:
     return encoded
 
 
-def open_envelope(dek: Secret[bytes], place: Place, envelope: str, known: KnownSecrets, *, armed: bool) -> Secret[str]:
+def open_envelope(
+    dek: Secret[bytes], place: Place, envelope: str, known: KnownSecrets, *, public: frozenset[str] | None
+) -> Secret[str]:
     """Decrypt a value in its place.
 
     Args:
@@ -105,7 +108,8 @@ def open_envelope(dek: Secret[bytes], place: Place, envelope: str, known: KnownS
         place: Where the value was found; all four ids come from signed metadata.
         envelope: The served envelope string.
         known: Where the plaintext is made known.
-        armed: Whether the value alarms the egress guard (secret fields).
+        public: Texts that are public anyway, such as the item's signed names and websites: a value equal to one of them does not
+            alarm the egress guard. None for fields that are not secret fields: no value of theirs does.
 
     Raises:
         EnvelopeError: Not a v3 envelope, damaged, or sealed for another place or under another key.
@@ -121,6 +125,8 @@ def open_envelope(dek: Secret[bytes], place: Place, envelope: str, known: KnownS
         body = b64_decode(members.text("d", max_length=MAX_ENVELOPE_SIZE), what="ciphertext", max_size=MAX_VALUE_SIZE)
     except (MalformedError, UnicodeEncodeError):
         raise EnvelopeError(f"the envelope of {where} is not of the v3 form") from None
+    if _spell(iv, tag, body) != envelope and version == ENVELOPE_VERSION:
+        raise EnvelopeError(f"the envelope of {where} is a second spelling of its content")
     if version != ENVELOPE_VERSION or len(iv) != IV_SIZE or len(tag) != TAG_SIZE:
         raise EnvelopeError(f"the envelope of {where} has another version, iv size or tag size than v3")
     try:
@@ -130,7 +136,11 @@ def open_envelope(dek: Secret[bytes], place: Place, envelope: str, known: KnownS
     text = _utf8(plaintext)
     if text is None:
         raise EnvelopeError(f"the value of {where} is not UTF-8 text")
-    return known.text(text, SecretKind.FIELD, armed=armed)
+    return known.text(text, SecretKind.FIELD, armed=public is not None and text not in public)
+
+
+def _spell(iv: bytes, tag: bytes, body: bytes) -> str:
+    return compact_json({"v": ENVELOPE_VERSION, "iv": b64_encode(iv), "t": b64_encode(tag), "d": b64_encode(body)})
 
 
 def _utf8(plaintext: bytes) -> str | None:

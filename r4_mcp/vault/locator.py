@@ -1,0 +1,252 @@
+"""From references to proven things: which vault, item or field a reader means.
+
+What this file does not do: open anything.
+
+Rules:
+1. Names are matched against proven listings; the unsigned vault list only says where to look, and the signed name must agree.
+2. A SCREAMING key is searched in every vault. One vault that does not verify stops the search: skipping it would let a
+   service steer the key to a look-alike elsewhere.
+3. Several fits are an error that lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from r4_mcp.core.checkpoint import ProvenField
+from r4_mcp.core.record import is_id
+from r4_mcp.core.served import ServedVault
+from r4_mcp.core.wire import FieldId, ItemId, ProjectId, VaultId
+from r4_mcp.errors import AmbiguousReferenceError, DisagreementError, NotFoundError, ReferenceSyntaxError
+from r4_mcp.vault.concurrently import map_bounded
+from r4_mcp.vault.reader import LocatedField, OpenedItem, ProvenVault, VaultReader
+from r4_mcp.vault.references import (
+    SCHEME,
+    Named,
+    Reference,
+    ScreamingKey,
+    address,
+    match,
+    parse_field_reference,
+    parse_reference,
+    screaming,
+    screaming_key,
+    write_reference,
+)
+
+SEARCH_WIDTH: Final = 8
+"""Vaults fetched at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundVault:
+    """A proven vault and the part that addresses it: its signed name where that was unmistakable, else its id."""
+
+    vault: ProvenVault
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundItem:
+    """A proven item and the part that addresses its vault."""
+
+    opened: OpenedItem
+    vault_part: str
+
+    @property
+    def reference(self) -> str:
+        """The item's reference."""
+        return item_reference(self.opened, self.vault_part)
+
+    def field_reference(self, field_id: str) -> str:
+        """Return the reference of one of its fields."""
+        return field_reference(self.opened, field_id, self.vault_part)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundField:
+    """A proven field, still sealed, the item around it, and the part that addresses its vault."""
+
+    located: LocatedField
+    reference: str
+
+
+class Locator:
+    """Finds what references mean, for one agent.
+
+    Args:
+        reader: Proven reads.
+        project_id: Only vaults of this project are searched by name, where one is configured.
+    """
+
+    def __init__(self, reader: VaultReader, project_id: ProjectId | None) -> None:
+        self._reader = reader
+        self._project_id = project_id
+
+    async def vault(self, text: str) -> FoundVault:
+        """Find the vault of ``r4://vault``, a bare name or an id.
+
+        Raises:
+            ReferenceSyntaxError: Longer than a vault reference.
+            NotFoundError: None fits.
+            AmbiguousReferenceError: Several fit.
+            VerificationError: It does not verify.
+        """
+        reference = parse_reference(text) if text.startswith(SCHEME) else Reference(text)
+        if reference.item is not None:
+            raise ReferenceSyntaxError("a vault reference has one part: r4://vault")
+        claimed = await self._claimed(reference.vault)
+        return FoundVault(_agreed(claimed, await self._reader.vault(claimed.id)), claimed.part)
+
+    async def item(self, text: str) -> FoundItem:
+        """Find the item of ``r4://vault/item``.
+
+        Raises:
+            ReferenceSyntaxError: Not an item reference.
+            NotFoundError: None fits.
+            AmbiguousReferenceError: Several fit.
+            VerificationError: It does not verify.
+        """
+        reference = parse_reference(text)
+        if reference.item is None or reference.field is not None:
+            raise ReferenceSyntaxError("an item reference has two parts: r4://vault/item")
+        return await self._item(await self._claimed(reference.vault), reference.item)
+
+    async def field(self, text: str) -> FoundField:
+        """Find the field of ``r4://vault/item/field``, of an item with one secret field, or of a SCREAMING key.
+
+        Raises:
+            ReferenceSyntaxError: None of these.
+            NotFoundError: None fits.
+            AmbiguousReferenceError: Several fit; lists them.
+            VerificationError: It does not verify.
+        """
+        reference = parse_field_reference(text)
+        if isinstance(reference, ScreamingKey):
+            return await self._screaming(reference)
+        if reference.item is None:
+            raise ReferenceSyntaxError("a field reference has three parts: r4://vault/item/field")
+        claimed = await self._claimed(reference.vault)
+        if reference.field is not None and is_id(reference.field) and is_id(reference.item):
+            located = await self._reader.field(claimed.id, FieldId(reference.field))
+            _agreed(claimed, located.vault)
+            if located.field.item.checkpoint.item_id != reference.item:
+                raise NotFoundError(f"item {reference.item} has no field {reference.field}")
+            return FoundField(located, field_reference(located, reference.field, claimed.part))
+        found = await self._item(claimed, reference.item)
+        if reference.field is None:
+            return _single_secret(found)
+        fields = [Named(field.line.id, field.line.name, field) for field in found.opened.fields]
+        field = match(reference.field, fields, "field", lambda field: found.field_reference(field.id))
+        return _located(found, field)
+
+    async def project(self, text: str) -> ProjectId:
+        """Find a project by id or name.
+
+        Raises:
+            NotFoundError: None fits.
+            AmbiguousReferenceError: Several fit; lists their ids.
+        """
+        if is_id(text):
+            return ProjectId(text)
+        projects = [Named(project.id, project.name, project.id) for project in await self._reader.projects()]
+        return match(text, projects, "project", lambda project: project.id)
+
+    async def _claimed(self, part: str) -> _Claimed:
+        if is_id(part):
+            return _Claimed(VaultId(part), part, None)
+        listed = await self._reader.list_vaults(self._project_id)
+        named = [Named(vault.id, vault.name, vault) for vault in listed]
+        found: ServedVault = match(part, named, "vault", lambda vault: write_reference(vault.id))
+        return _Claimed(found.id, address(found.id, found.name, [vault.name for vault in listed]), found.name)
+
+    async def _item(self, claimed: _Claimed, part: str) -> FoundItem:
+        select = ItemId(part) if is_id(part) else partial(_select, part)
+        opened = await self._reader.item(claimed.id, select)
+        _agreed(claimed, opened.vault)
+        return FoundItem(opened, claimed.part)
+
+    async def _screaming(self, key: ScreamingKey) -> FoundField:
+        listed = await self._reader.list_vaults(self._project_id)
+        vaults = await map_bounded(self._reader.vault, [vault.id for vault in listed], SEARCH_WIDTH)
+        likely = [
+            (vault.id, item.id)
+            for vault in vaults
+            for item in vault.summary.checkpoint.items
+            if key.text.startswith(screaming(item.name) + "_")
+        ]
+
+        async def open_item(pair: tuple[VaultId, ItemId]) -> FoundItem:
+            opened = await self._reader.item(*pair)
+            return FoundItem(opened, opened.vault.id)
+
+        found = [
+            _located(item, field)
+            for item in await map_bounded(open_item, likely, SEARCH_WIDTH)
+            for field in item.opened.fields
+            if screaming_key(item.opened.item.checkpoint.name, field.line.name) == key.text
+        ]
+        if not found:
+            raise NotFoundError("no field with that SCREAMING key is visible to this agent")
+        if len(found) > 1:
+            candidates = tuple(field.reference for field in found)
+            raise AmbiguousReferenceError(f"{len(found)} fields share that SCREAMING key", candidates=candidates)
+        return found[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A vault as a reference and the unsigned list name it; ``listed_name`` is None where an id was given."""
+
+    id: VaultId
+    part: str
+    listed_name: str | None
+
+
+def _agreed(claimed: _Claimed, vault: ProvenVault) -> ProvenVault:
+    # Rule 1: the list is unsigned, so a name that was found in it counts only once the signed one agrees.
+    if claimed.listed_name is not None and vault.summary.checkpoint.name != claimed.listed_name:
+        raise DisagreementError(f"vault {vault.id} is listed under another name than the signed one (checkpoint rule 5)")
+    return vault
+
+
+def _select(part: str, vault: ProvenVault) -> ItemId:
+    items = [Named(item.id, item.name, item.id) for item in vault.summary.checkpoint.items]
+    return match(part, items, "item", lambda item: write_reference(vault.id, item.id))
+
+
+def _single_secret(found: FoundItem) -> FoundField:
+    fields = found.opened.fields
+    secret = [field for field in fields if field.line.type.is_secret]
+    if len(secret) == 1:
+        return _located(found, secret[0])
+    candidates = tuple(found.field_reference(field.line.id) for field in secret or fields)
+    count = "no secret field" if not secret else f"{len(secret)} secret fields"
+    raise AmbiguousReferenceError(f"the item has {count}; name one field", candidates=candidates)
+
+
+def _located(found: FoundItem, field: ProvenField) -> FoundField:
+    return FoundField(LocatedField(found.opened.vault, field), found.field_reference(field.line.id))
+
+
+def item_reference(opened: OpenedItem, vault_part: str) -> str:
+    """Write an item's reference: its name where that is unmistakable in its vault, else its id."""
+    return write_reference(vault_part, item_part(opened.vault, opened.item.checkpoint.item_id))
+
+
+def item_part(vault: ProvenVault, item_id: ItemId) -> str:
+    """Choose the part that addresses an item of a proven vault."""
+    items = vault.summary.checkpoint.items
+    name = next(item.name for item in items if item.id == item_id)
+    return address(item_id, name, [item.name for item in items])
+
+
+def field_reference(place: OpenedItem | LocatedField, field_id: str, vault_part: str) -> str:
+    """Write the reference of a field of a proven item."""
+    item = place.item if isinstance(place, OpenedItem) else place.field.item
+    fields = item.checkpoint.fields
+    name = next(field.name for field in fields if field.id == field_id)
+    part = address(field_id, name, [field.name for field in fields])
+    return write_reference(vault_part, item_part(place.vault, item.checkpoint.item_id), part)

@@ -1,0 +1,295 @@
+"""Reading: fetch, prove against what is remembered, remember, and only then open.
+
+What this file does not do: decide whether a value may be shown; ``locate`` and ``open_field`` are two steps so that the gate
+decides between them, before any key is unwrapped.
+
+Rules:
+1. A state is loaded before the bytes are fetched and swapped after the proof; if someone moved it meanwhile, the whole fetch is done
+   again, so that an honest older answer is not taken for a rollback.
+2. Two fetches can straddle an honest write. A disagreement between them is fetched once more before it counts; nothing is ever used
+   unproven, and no dependent request follows.
+3. A vault's name in the unsigned list only narrows the search; what counts is the signed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, TypeVar
+
+from r4_mcp.core import checkpoint, directory, served
+from r4_mcp.core.checkpoint import ProvenField, ProvenItem, ProvenSummary
+from r4_mcp.core.directory import Directory
+from r4_mcp.core.encoding import parse_json
+from r4_mcp.core.envelope import open_envelope
+from r4_mcp.core.served import ServedProject, ServedVault
+from r4_mcp.core.trust import SignerTrust, TrustAnchors, VaultTrust
+from r4_mcp.core.wire import FieldId, ItemId, ProjectId, VaultId, read_wrapped_key
+from r4_mcp.core.wrapping import Dek
+from r4_mcp.errors import (
+    AbsentError,
+    AwaitingGrantError,
+    BusyError,
+    DisagreementError,
+    MalformedError,
+    NotFoundError,
+    NotReadableError,
+    SignerError,
+)
+from r4_mcp.machine import contract
+from r4_mcp.machine.client import MachineClient
+from r4_mcp.secret import KnownSecrets, Secret
+from r4_mcp.vault.concurrently import gather
+from r4_mcp.vault.runtime_key import RuntimeKey
+from r4_mcp.vault.trust_store import TrustStore
+
+ResultT = TypeVar("ResultT")
+
+_SWAP_TRIES: Final = 8
+_STRADDLE_TRIES: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenVault:
+    """A vault whose directory and summary are proven."""
+
+    id: VaultId
+    directory: Directory
+    summary: ProvenSummary
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedItem:
+    """An item whose make-up is proven; its values are still sealed."""
+
+    vault: ProvenVault
+    item: ProvenItem
+    fields: tuple[ProvenField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedField:
+    """One proven field, still sealed, with the vault that it is in."""
+
+    vault: ProvenVault
+    field: ProvenField
+
+
+class VaultReader:
+    """Proven reads for one agent.
+
+    Args:
+        machine: The service.
+        store: What is remembered.
+        key: The runtime's key; needed to open values, not to list.
+        known: Where plaintexts and keys are made known.
+        mode: What first contact may pin.
+    """
+
+    def __init__(
+        self,
+        machine: MachineClient,
+        store: TrustStore,
+        key: RuntimeKey,
+        known: KnownSecrets,
+        mode: SignerTrust = SignerTrust.TOFU,
+    ) -> None:
+        self._machine = machine
+        self._store = store
+        self._key = key
+        self._known = known
+        self._anchors = TrustAnchors(mode, frozenset())
+
+    async def list_vaults(self, project_id: ProjectId | None = None) -> tuple[ServedVault, ...]:
+        """Fetch the vault list: unsigned, so only ids and search hints.
+
+        Raises:
+            MalformedError: Not the contract's form, or endless pages.
+            NetworkError: No answer.
+            ServiceError: Refused.
+        """
+        vaults: list[ServedVault] = []
+        for number in range(1, contract.MAX_PAGES + 1):
+            raw = await self._machine.list_vaults(project_id, number)
+            page, where = served.read_vaults(parse_json(raw, what="vault list"))
+            vaults += page
+            if where.number != number and where.total_pages > 1:
+                raise MalformedError("the vault list answered with another page than the one asked for")
+            if number >= where.total_pages or not page:
+                break
+        else:
+            raise MalformedError(f"the vault list has more than {contract.MAX_PAGES} pages")
+        if len({vault.id for vault in vaults}) != len(vaults):
+            raise MalformedError("the vault list names a vault twice")
+        return tuple(vaults)
+
+    async def vault(self, vault_id: VaultId) -> ProvenVault:
+        """Fetch and prove a vault's directory and summary: two requests.
+
+        Raises:
+            NotFoundError: No such vault for this agent.
+            VerificationError: What was served is not proven.
+            NetworkError: No answer.
+            ServiceError: Refused.
+        """
+        return await self._remembering(vault_id, partial(self._fetch_vault, vault_id))
+
+    async def item(self, vault_id: VaultId, select: ItemId | Callable[[ProvenVault], ItemId]) -> OpenedItem:
+        """Fetch and prove one item: three requests, at once where its id is known.
+
+        Args:
+            vault_id: The vault that it is in.
+            select: Its id, or a choice from the proven listing.
+
+        Raises:
+            NotFoundError: No such vault or item for this agent.
+            VerificationError: What was served is not proven.
+            NetworkError: No answer.
+            ServiceError: Refused.
+        """
+
+        async def journey(state: VaultTrust) -> tuple[VaultTrust, OpenedItem]:
+            if callable(select):
+                state, vault = await self._fetch_vault(vault_id, state)
+                item_id = select(vault)
+                raw = await self._machine.item(vault_id, item_id)
+            else:
+                item_id = select
+                (state, vault), raw = await gather(
+                    partial(self._fetch_vault, vault_id, state), partial(self._machine.item, vault_id, item_id)
+                )
+            claimed = served.read_item(parse_json(raw, what="item"))
+            state, item, fields = checkpoint.advance_item(state, claimed, item_id, vault.summary, vault.directory)
+            return state, OpenedItem(vault, item, fields)
+
+        return await self._remembering(vault_id, journey, absent="the item")
+
+    async def field(self, vault_id: VaultId, field_id: FieldId) -> LocatedField:
+        """Fetch and prove one field by id: three requests at once.
+
+        Raises:
+            NotFoundError: No such vault or field for this agent.
+            VerificationError: What was served is not proven.
+            NetworkError: No answer.
+            ServiceError: Refused.
+        """
+
+        async def journey(state: VaultTrust) -> tuple[VaultTrust, LocatedField]:
+            (state, vault), raw = await gather(
+                partial(self._fetch_vault, vault_id, state), partial(self._machine.field, vault_id, field_id)
+            )
+            claimed = served.read_field(parse_json(raw, what="field"))
+            state, field = checkpoint.advance_field(state, claimed, field_id, vault.summary, vault.directory)
+            return state, LocatedField(vault, field)
+
+        return await self._remembering(vault_id, journey, absent=f"field {field_id}")
+
+    async def awaits_grant(self, vault_id: VaultId) -> bool:
+        """Say whether a visible vault has no key wrapped for this agent: one request, nothing is unwrapped.
+
+        Raises:
+            NetworkError: No answer.
+            ServiceError: Refused for another reason.
+        """
+        try:
+            await self._machine.wrapped_key(vault_id)
+        except AbsentError:
+            return True
+        return False
+
+    async def projects(self) -> tuple[ServedProject, ...]:
+        """Fetch the projects that this agent can see: unsigned.
+
+        Raises:
+            MalformedError: Not the contract's form.
+            NetworkError: No answer.
+            ServiceError: Refused.
+        """
+        return served.read_projects(parse_json(await self._machine.projects(), what="project list"))
+
+    async def dek(self, vault: ProvenVault) -> Dek:
+        """Fetch, prove and unwrap a proven vault's key: one request.
+
+        Raises:
+            AwaitingGrantError: No key is wrapped for this agent.
+            VerificationError: The entry is not proven, or does not open.
+        """
+
+        async def journey(state: VaultTrust) -> tuple[VaultTrust, Dek]:
+            try:
+                raw = await self._machine.wrapped_key(vault.id)
+            except AbsentError as error:
+                if error.service_code == "vault_not_found":
+                    raise
+                raise AwaitingGrantError(f"vault {vault.id} is visible, but no key is wrapped for this agent") from None
+            entry = read_wrapped_key(parse_json(raw, what="wrapped key"), "wrapped key")
+            return await self._key.open_dek(state, entry, vault.directory, vault.summary, self._known)
+
+        return await self._remembering(vault.id, journey)
+
+    async def open_field(self, located: LocatedField) -> Secret[str]:
+        """Decrypt one located field. The caller has decided that this may happen.
+
+        Raises:
+            NotReadableError: The field has no value (FILE fields are references to attachments).
+            AwaitingGrantError: No key is wrapped for this agent.
+            VerificationError: The key or the envelope is not proven.
+        """
+        try:
+            dek = await self.dek(located.vault)
+        except DisagreementError:
+            # Rule 2: the vault's key may have been changed between the listing and now. The field must be the same one.
+            fresh = await self.field(located.vault.id, located.field.line.id)
+            if fresh.field.line != located.field.line or fresh.field.item.checkpoint != located.field.item.checkpoint:
+                raise
+            located = fresh
+            dek = await self.dek(located.vault)
+        field = located.field
+        place = field.item.place(field.line)
+        if place is None or field.envelope is None:
+            raise NotReadableError(f"field {field.line.id} is of type {field.line.type.value} and has no value to read")
+        return open_envelope(dek.key, place, field.envelope, self._known, public=public_texts(located))
+
+    async def _fetch_vault(self, vault_id: VaultId, state: VaultTrust) -> tuple[VaultTrust, ProvenVault]:
+        since = None if state.head is None else state.head.size
+        raw_directory, raw_items = await gather(
+            partial(self._machine.directory, vault_id, since), partial(self._machine.items, vault_id)
+        )
+        claimed = directory.read_directory(parse_json(raw_directory, what="signer directory"))
+        state, proven = directory.advance(state, claimed, vault_id, self._anchors)
+        listing = served.read_items(parse_json(raw_items, what="item listing"))
+        state, summary = checkpoint.advance_summary(state, listing, proven)
+        return state, ProvenVault(vault_id, proven, summary)
+
+    async def _remembering(
+        self,
+        vault_id: VaultId,
+        journey: Callable[[VaultTrust], Awaitable[tuple[VaultTrust, ResultT]]],
+        absent: str | None = None,
+    ) -> ResultT:
+        straddles = 0
+        for _ in range(_SWAP_TRIES):
+            before = self._store.load(vault_id)
+            try:
+                after, result = await journey(before)
+            except AbsentError as error:
+                what = f"vault {vault_id}" if error.service_code == "vault_not_found" else absent or f"vault {vault_id}"
+                raise NotFoundError(f"{what} is not visible to this agent, or was archived") from None
+            except (DisagreementError, SignerError):
+                straddles += 1
+                if straddles == _STRADDLE_TRIES:
+                    raise
+                continue
+            if after == before or self._store.swap(vault_id, before, after):
+                return result
+        raise BusyError(f"vault {vault_id} is being changed faster than it can be read")
+
+
+def public_texts(located: LocatedField) -> frozenset[str] | None:
+    """Return the signed texts around a secret field, which are public anyway; None for a field that is not a secret one."""
+    if not located.field.line.type.is_secret:
+        return None
+    vault, item = located.vault.summary.checkpoint, located.field.item.checkpoint
+    names = {vault.name, item.name, *item.websites, *(field.name for field in item.fields)}
+    return frozenset(names | {other.name for other in vault.items})
