@@ -1,1 +1,31 @@
-"""TODO"""
+"""What the model reads: one file per tool, and the one list of them all."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from r4_mcp.tools.archive_item import ARCHIVE_ITEM
+from r4_mcp.tools.archive_vault import ARCHIVE_VAULT
+from r4_mcp.tools.create_item import CREATE_ITEM
+from r4_mcp.tools.create_vault import CREATE_VAULT
+from r4_mcp.tools.describe_item import DESCRIBE_ITEM
+from r4_mcp.tools.list_items import LIST_ITEMS
+from r4_mcp.tools.list_vaults import LIST_VAULTS
+from r4_mcp.tools.read_secret import READ_SECRET
+from r4_mcp.tools.report_gap import REPORT_GAP
+from r4_mcp.tools.tool import Tool
+from r4_mcp.tools.whoami import WHOAMI
+
+# Each tool has its own argument type, which a tuple of all of them can't name.
+ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
+    WHOAMI,
+    LIST_VAULTS,
+    LIST_ITEMS,
+    DESCRIBE_ITEM,
+    READ_SECRET,
+    CREATE_VAULT,
+    CREATE_ITEM,
+    ARCHIVE_ITEM,
+    ARCHIVE_VAULT,
+    REPORT_GAP,
+)

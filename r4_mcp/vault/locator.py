@@ -114,6 +114,22 @@ class Locator:
             raise ReferenceSyntaxError("an item reference has two parts: r4://vault/item")
         return await self._item(await self._claimed(reference.vault), reference.item)
 
+    async def listed_item(self, text: str) -> tuple[FoundVault, ItemId]:
+        """Find an item in its vault's listing alone, which needs no permission to read ciphertext.
+
+        Raises:
+            ReferenceSyntaxError: Not an item reference.
+            NotFoundError: None fits.
+            AmbiguousReferenceError: Several fit.
+            VerificationError: It does not verify.
+        """
+        reference = parse_reference(text)
+        if reference.item is None or reference.field is not None:
+            raise ReferenceSyntaxError("an item reference has two parts: r4://vault/item")
+        claimed = await self._claimed(reference.vault)
+        vault = _agreed(claimed, await self._reader.vault(claimed.id))
+        return FoundVault(vault, claimed.part), _select(reference.item, vault)
+
     async def field(self, text: str) -> FoundField:
         """Find the field of ``r4://vault/item/field``, of an item with one secret field, or of a SCREAMING key.
 

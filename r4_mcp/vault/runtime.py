@@ -17,9 +17,9 @@ from r4_mcp.vault.writer import VaultWriter
 
 @dataclass(frozen=True, slots=True)
 class VaultRuntime:
-    """One agent at one service."""
+    """One agent at one service; ``service`` is its address, or a word for the embedded one."""
 
-    base_url: str
+    service: str
     project_id: ProjectId | None
     key: RuntimeKey
     registration: Registration

@@ -1,0 +1,126 @@
+"""Wiring: the one place where the rooms' objects are made and given to each other.
+
+What this file does not do: decide, or speak MCP.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from r4_mcp.config import Settings, read_settings
+from r4_mcp.errors import ConfigurationError
+from r4_mcp.machine.client import MachineClient
+from r4_mcp.machine.contract import CONNECT_SECONDS
+from r4_mcp.policy.cursors import Cursors
+from r4_mcp.policy.egress import Egress
+from r4_mcp.policy.gate import Gate
+from r4_mcp.secret import KnownSecrets
+from r4_mcp.server.dispatch import Dispatch
+from r4_mcp.vault.locator import Locator
+from r4_mcp.vault.reader import VaultReader
+from r4_mcp.vault.registration import Registration
+from r4_mcp.vault.runtime import VaultRuntime
+from r4_mcp.vault.runtime_key import RuntimeKey
+from r4_mcp.vault.trust_store import TrustStore
+from r4_mcp.vault.writer import VaultWriter
+
+EMBEDDED_NAME: Final = "the embedded vault"
+_EMBEDDED_URL: Final = "http://localhost"
+"""A name for the in-process transport; nothing is ever connected to it."""
+
+_MAX_CONNECTIONS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A wired process: what tools run on, and what people's commands use."""
+
+    dispatch: Dispatch
+    gate: Gate
+    runtime: VaultRuntime | None
+    missing: tuple[ConfigurationError, ...]
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, known: KnownSecrets) -> AsyncIterator[Service]:
+    """Wire a configured service over HTTP; nothing configured gives a service that says so."""
+    # Redirects off: the API key must not follow one. trust_env off: proxies and .netrc are not consulted.
+    # The per-read timeouts are off because each call has one total deadline.
+    async with httpx.AsyncClient(
+        follow_redirects=False,
+        trust_env=False,
+        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
+        limits=httpx.Limits(max_connections=_MAX_CONNECTIONS),
+    ) as http:
+        yield _wire(settings, known, http, settings.base_url, settings.base_url)
+
+
+@asynccontextmanager
+async def open_local(settings: Settings, known: KnownSecrets) -> AsyncIterator[Service]:
+    """Wire the embedded vault, in process; first use makes it.
+
+    Raises:
+        ConfigurationError: Its folder can't be used.
+    """
+    # Imported here: the product rooms don't need the emulator, and serving a real vault should not pay for it.
+    from r4_mcp.emulator.embedded import open_embedded  # noqa: PLC0415
+
+    embedded = open_embedded(local_folder(settings), known)
+    own = read_settings({"R4_CONFIG": str(embedded.config_path)}, known)
+    # The operator's switches hold here too; the rest of the environment speaks of another service.
+    own = replace(own, switches=settings.switches, home=settings.home)
+    transport = httpx.ASGITransport(embedded.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False, timeout=None) as http:  # noqa: S113
+        yield _wire(own, known, http, _EMBEDDED_URL, EMBEDDED_NAME)
+
+
+def local_folder(settings: Settings) -> Path:
+    """Return the folder of the embedded vault."""
+    return settings.home / "local"
+
+
+def _wire(
+    settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base_url: str, service_name: str
+) -> Service:
+    egress = Egress(known)
+    runtime = None
+    cursors = None
+    if settings.api_key is not None and not settings.problems:
+        runtime = _runtime(settings, known, MachineClient(http, base_url, settings.api_key), service_name)
+        cursors = Cursors(settings.api_key, known)
+    gate = Gate(
+        runtime=runtime,
+        missing=settings.problems,
+        switches=settings.switches,
+        known=known,
+        egress=egress,
+        cursors=cursors,
+        clock=time.time,
+    )
+    dispatch = Dispatch(gate, known, egress, settings.switches)
+    return Service(dispatch, gate, runtime, settings.problems)
+
+
+def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, service_name: str) -> VaultRuntime:
+    key = RuntimeKey(partial(settings.load_key, known))
+    registration = Registration(machine, key, platform.node()[:255] or "unknown")
+    reader = VaultReader(machine, TrustStore(), key, known)
+    return VaultRuntime(
+        service=service_name,
+        project_id=settings.project_id,
+        key=key,
+        registration=registration,
+        reader=reader,
+        locator=Locator(reader, settings.project_id),
+        writer=VaultWriter(machine, reader, registration, key, known),
+    )
+

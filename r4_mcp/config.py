@@ -1,0 +1,266 @@
+"""Configuration: the environment and the files that it names, read once.
+
+What this file does not do: fail for what is absent. Nothing configured is a state that the server explains; what is malformed
+is reported as a problem with its next step.
+
+Rules:
+1. A setting in the environment wins over the same one in the runtime JSON that ``R4_CONFIG`` names.
+2. A file with a secret is a regular file, no symlink, of this user or root, closed to group and others; else the error names the
+   ``chmod``.
+3. A switch is on unless it is empty, ``0``, ``false``, ``no`` or ``off``: a typing error never opens what the operator meant to close.
+4. The service is reached by https, or by http on loopback.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from r4_mcp.core.keys import MAX_PEM_SIZE, PrivateKey, load_private_key
+from r4_mcp.core.record import is_id
+from r4_mcp.core.wire import ProjectId
+from r4_mcp.errors import ApiKeyFormatError, ConfigurationError, FileAccessError, NotConfiguredError
+from r4_mcp.machine.contract import DEFAULT_BASE_URL
+from r4_mcp.policy.rules import Switches
+from r4_mcp.secret import KnownSecrets, Secret, SecretKind
+
+_MAX_CONFIG: Final = 64 * 1024
+_API_KEY: Final = re.compile(r"[!-\-/-~]{3,128}\.[!-\-/-~]{8,512}", re.ASCII)
+_OFF: Final = frozenset({"", "0", "false", "no", "off"})
+
+SETTINGS: Final = {
+    "R4_CONFIG": "Path of the runtime JSON: agentId, accessKey, accessSecret, privateKey.",
+    "R4_API_KEY": "API key, accessKey.secret.",
+    "R4_API_KEY_FILE": "Path of a file with the API key (mode 0600).",
+    "R4_PRIVATE_KEY_PATH": "Path of the agent's RSA private key in PEM (mode 0600).",
+    "R4_PRIVATE_KEY": "The private key itself in PEM; prefer a file.",
+    "R4_BASE_URL": f"Address of the service; default {DEFAULT_BASE_URL}.",
+    "R4_PROJECT_ID": "Only vaults of this project.",
+    "R4_HOME": "Folder of profiles, the embedded vault and state; default ~/.r4.",
+    "R4_TRUST_STORE_PATH": "File that remembers what was verified; default under R4_HOME.",
+    "R4_READ_ONLY": "1 hides every tool that writes.",
+    "R4_NO_REVEAL": "1 hides read_secret.",
+}
+"""Every environment variable that is read, with its meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeySource:
+    """Where the private key comes from: a path, or the PEM itself."""
+
+    path: Path | None
+    pem: Secret[bytes] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What was configured, and what is wrong with it."""
+
+    base_url: str
+    api_key: Secret[str] | None
+    key_source: KeySource | None
+    project_id: ProjectId | None
+    home: Path
+    trust_store: Path
+    switches: Switches
+    problems: tuple[ConfigurationError, ...]
+
+    def load_key(self, known: KnownSecrets) -> PrivateKey:
+        """Read and check the private key.
+
+        Raises:
+            NotConfiguredError: None is configured.
+            FileAccessError: The file is missing, unreadable or open to others.
+            PrivateKeyError: It is not a key that can be used.
+        """
+        source = self.key_source
+        if source is None:
+            raise NotConfiguredError(
+                "no private key is configured", next_step="Set R4_PRIVATE_KEY_PATH or R4_CONFIG and start the server again."
+            )
+        if source.path is not None:
+            pem = known.private_key_pem(read_private_file(source.path, MAX_PEM_SIZE))
+        elif source.pem is not None:
+            pem = source.pem
+        else:  # pragma: no cover - a KeySource has one of the two
+            raise AssertionError
+        # reveal: seen by the PEM parser only.
+        return load_private_key(pem.reveal())
+
+
+def read_settings(environment: Mapping[str, str], known: KnownSecrets) -> Settings:
+    """Read the configuration; problems are collected, not raised."""
+    problems: list[ConfigurationError] = []
+    runtime = _runtime_json(environment, problems)
+    api_key = _api_key(environment, runtime, known, problems)
+    home = Path(environment.get("R4_HOME") or Path.home() / ".r4").expanduser()
+    store = environment.get("R4_TRUST_STORE_PATH")
+    return Settings(
+        base_url=_base_url(environment, problems),
+        api_key=api_key,
+        key_source=_key_source(environment, runtime, known),
+        project_id=_project_id(environment, problems),
+        home=home,
+        trust_store=Path(store).expanduser() if store else home / "trust-store.json",
+        switches=read_switches(environment),
+        problems=tuple(problems),
+    )
+
+
+def read_switches(environment: Mapping[str, str]) -> Switches:
+    """Read the operator's switches (rule 3)."""
+    return Switches(
+        read_only=environment.get("R4_READ_ONLY", "").strip().lower() not in _OFF,
+        no_reveal=environment.get("R4_NO_REVEAL", "").strip().lower() not in _OFF,
+    )
+
+
+def read_private_file(path: Path, max_size: int) -> bytes:
+    """Read a file that holds a secret (rule 2).
+
+    Raises:
+        FileAccessError: Missing, unreadable, a symlink, too large, of another user, or open to others.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "it can't be opened"
+        hint = " (symbolic links are not followed: give the real path)" if path.is_symlink() else ""
+        raise FileAccessError(f"{path} can't be read: {reason}{hint}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(file.fileno())
+        _check_status(path, status)
+        content = file.read(max_size + 1)
+    if len(content) > max_size:
+        raise FileAccessError(f"{path} is larger than {max_size} bytes, so it is not what is expected there")
+    return content
+
+
+def _check_status(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileAccessError(f"{path} is not a regular file")
+    if os.name != "posix":
+        return
+    if status.st_uid not in {os.geteuid(), 0}:
+        raise FileAccessError(f"{path} belongs to another user", next_step=f"Run: chown {os.geteuid()} {path}")
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise FileAccessError(
+            f"{path} is open to other users (mode {mode:04o})", next_step=f"Run: chmod 600 {path} - then start the server again."
+        )
+
+
+def _runtime_json(environment: Mapping[str, str], problems: list[ConfigurationError]) -> dict[str, str]:
+    named = environment.get("R4_CONFIG")
+    if not named:
+        return {}
+    path = Path(named).expanduser()
+    try:
+        parsed: object = json.loads(read_private_file(path, _MAX_CONFIG))
+    except FileAccessError as error:
+        problems.append(error)
+        return {}
+    except (ValueError, RecursionError):
+        parsed = None  # The parser's own message quotes the document.
+    if not isinstance(parsed, dict) or not all(isinstance(parsed.get(key), str) for key in ("accessKey", "accessSecret")):
+        problems.append(
+            ConfigurationError(
+                f"{path} is not a runtime JSON with accessKey, accessSecret and privateKey",
+                next_step="Export the agent's runtime configuration from R4 again, or set R4_API_KEY and R4_PRIVATE_KEY_PATH.",
+            )
+        )
+        return {}
+    return {key: member for key, member in parsed.items() if isinstance(key, str) and isinstance(member, str)}
+
+
+def _api_key(
+    environment: Mapping[str, str], runtime: Mapping[str, str], known: KnownSecrets, problems: list[ConfigurationError]
+) -> Secret[str] | None:
+    text = environment.get("R4_API_KEY", "").strip()
+    source = "R4_API_KEY"
+    if not text and environment.get("R4_API_KEY_FILE"):
+        path = Path(environment["R4_API_KEY_FILE"]).expanduser()
+        source = str(path)
+        try:
+            text = read_private_file(path, _MAX_CONFIG).decode("ascii", "replace").strip()
+        except FileAccessError as error:
+            problems.append(error)
+            return None
+    if not text and runtime:
+        text, source = f"{runtime['accessKey']}.{runtime['accessSecret']}", "R4_CONFIG"
+    if not text:
+        if not problems:
+            problems.append(NotConfiguredError("no API key is configured", next_step=_HOW_TO_CONFIGURE))
+        return None
+    # Known before it is judged: a malformed key is still somebody's secret.
+    secret = known.text(text, SecretKind.API_KEY)
+    known.text(text.rpartition(".")[2], SecretKind.API_KEY)
+    if not _API_KEY.fullmatch(text):
+        problems.append(ApiKeyFormatError(f"the API key of {source} is not of the form accessKey.secret"))
+        return None
+    return secret
+
+
+_HOW_TO_CONFIGURE: Final = (
+    "Set R4_CONFIG to the agent's runtime JSON, or R4_API_KEY and R4_PRIVATE_KEY_PATH, and start the server again; "
+    "or start it with `r4-mcp serve --local` for the embedded vault, which needs no account."
+)
+
+
+def _key_source(environment: Mapping[str, str], runtime: Mapping[str, str], known: KnownSecrets) -> KeySource | None:
+    if environment.get("R4_PRIVATE_KEY_PATH"):
+        return KeySource(Path(environment["R4_PRIVATE_KEY_PATH"]).expanduser(), None)
+    inline = environment.get("R4_PRIVATE_KEY") or runtime.get("privateKey")
+    if not inline:
+        return None
+    if "\n" not in inline:
+        # Environment files can't hold line breaks, so PEMs in them are commonly written with \n.
+        inline = inline.replace("\\n", "\n")
+    return KeySource(None, known.private_key_pem(inline.encode("utf-8", "replace")))
+
+
+def _project_id(environment: Mapping[str, str], problems: list[ConfigurationError]) -> ProjectId | None:
+    text = environment.get("R4_PROJECT_ID", "").strip()
+    if text and not is_id(text):
+        problems.append(ConfigurationError("R4_PROJECT_ID is not an id of 24 lowercase hex characters"))
+        return None
+    return ProjectId(text) if text else None
+
+
+def _base_url(environment: Mapping[str, str], problems: list[ConfigurationError]) -> str:
+    text = environment.get("R4_BASE_URL", "").strip() or DEFAULT_BASE_URL
+    try:
+        url = urlsplit(text)
+        host, port_is_fine = url.hostname or "", url.port != 0
+    except ValueError:
+        host, port_is_fine, url = "", False, urlsplit("")
+    plain = not (url.query or url.fragment or url.username or url.password) and port_is_fine and bool(host)
+    if plain and (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):
+        return text.rstrip("/")
+    problems.append(
+        ConfigurationError(
+            "R4_BASE_URL is not an https address (http is allowed on loopback only; no user, query or fragment)",
+            next_step=f"Set R4_BASE_URL to the service's address, such as {DEFAULT_BASE_URL}, and start the server again.",
+        )
+    )
+    return DEFAULT_BASE_URL
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host of a URL is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+

@@ -1,0 +1,192 @@
+"""What may be created: names, websites and fields, checked before anything is encrypted or sent.
+
+What this file does not do: repair. A cleaned name is a wrong name and a cleaned password is a wrong password, so bad input is refused
+with the argument's name and the limit, and never quoted.
+"""
+
+from __future__ import annotations
+
+import secrets
+import string
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from r4_mcp.core.envelope import MAX_VALUE_SIZE, encode_value
+from r4_mcp.core.wire import Classification, FieldType, ItemType
+from r4_mcp.errors import InvalidArgumentError, NotReadableError
+from r4_mcp.machine import contract
+from r4_mcp.secret import KnownSecrets, Secret, SecretKind
+from r4_mcp.vault.one_time_code import one_time_code
+from r4_mcp.vault.writer import FieldDraft, ItemDraft
+
+__all__ = [
+    # The tools name these types in their arguments and may not look into core.
+    "Classification",
+    "FieldType",
+    "ItemType",
+    "MAX_FEEDBACK",
+    "MAX_FIELDS",
+    "MAX_GENERATED",
+    "MAX_NAME",
+    "MAX_VALUE_KIB",
+    "MAX_WEBSITE",
+    "MAX_WEBSITES",
+    "MIN_GENERATED",
+    "Alphabet",
+    "Generate",
+    "NewField",
+    "NewItem",
+    "check_item",
+    "check_name",
+    "check_websites",
+    "generate",
+]
+
+MAX_NAME: Final = contract.MAX_NAME
+MAX_FIELDS: Final = contract.MAX_FIELDS
+MAX_WEBSITES: Final = contract.MAX_WEBSITES
+MAX_FEEDBACK: Final = contract.MAX_FEEDBACK
+MAX_WEBSITE: Final = 2048
+MAX_VALUE_KIB: Final = MAX_VALUE_SIZE // 1024
+MIN_GENERATED: Final = 12
+MAX_GENERATED: Final = 256
+
+
+class Alphabet(StrEnum):
+    """Characters that a generated secret is made of."""
+
+    ALPHANUMERIC = "alphanumeric"
+    SYMBOLS = "symbols"
+    HEX = "hex"
+    DIGITS = "digits"
+
+
+_CHARACTERS: Final = {
+    Alphabet.ALPHANUMERIC: string.ascii_letters + string.digits,
+    # Without quotes, backslash, backtick and space, which break in shells and configuration files.
+    Alphabet.SYMBOLS: string.ascii_letters + string.digits + "!#$%&()*+,-./:;<=>?@[]^_{|}~",
+    Alphabet.HEX: "0123456789abcdef",
+    Alphabet.DIGITS: string.digits,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Generate:
+    """A wish for a random secret that nobody types."""
+
+    length: int
+    alphabet: Alphabet
+
+
+@dataclass(frozen=True, slots=True)
+class NewField:
+    """A field as asked for: exactly one of value and generate."""
+
+    name: str
+    type: FieldType
+    value: Secret[str] | None
+    generate: Generate | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item as asked for."""
+
+    name: str
+    type: ItemType
+    websites: tuple[str, ...]
+    fields: tuple[NewField, ...]
+
+
+def check_name(name: str, argument: str) -> str:
+    """Return a name that may be created.
+
+    Raises:
+        InvalidArgumentError: Empty, blank, too long, or holding control characters or half of a surrogate pair.
+    """
+    if not name.strip():
+        raise InvalidArgumentError(f"the argument {argument} is empty")
+    if len(name) > MAX_NAME:
+        raise InvalidArgumentError(f"the argument {argument} is longer than {MAX_NAME} characters")
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        raise InvalidArgumentError(f"the argument {argument} holds control characters, which a name can't have")
+    return name
+
+
+def check_websites(websites: Sequence[str]) -> tuple[str, ...]:
+    """Return websites that may be created.
+
+    Raises:
+        InvalidArgumentError: Too many, too long, empty, or holding white space or control characters.
+    """
+    if len(websites) > MAX_WEBSITES:
+        raise InvalidArgumentError(f"the argument websites has more than {MAX_WEBSITES} entries")
+    for index, website in enumerate(websites):
+        if not website or len(website) > MAX_WEBSITE:
+            raise InvalidArgumentError(f"the argument websites[{index}] is empty or longer than {MAX_WEBSITE} characters")
+        if any(character.isspace() or unicodedata.category(character) in {"Cc", "Cs"} for character in website):
+            raise InvalidArgumentError(f"the argument websites[{index}] holds white space or control characters")
+    return tuple(websites)
+
+
+def check_item(wanted: NewItem, now: float, known: KnownSecrets) -> ItemDraft:
+    """Turn an item as asked for into a draft; random values are made here.
+
+    Args:
+        wanted: What was asked for.
+        now: Seconds since 1970, to try TOTP seeds out.
+        known: Where secret values are armed.
+
+    Raises:
+        InvalidArgumentError: Any limit or rule; nothing was encrypted or sent.
+    """
+    if not 1 <= len(wanted.fields) <= MAX_FIELDS:
+        raise InvalidArgumentError(f"the argument fields has {len(wanted.fields)} entries; 1 to {MAX_FIELDS} are allowed")
+    fields = tuple(_check_field(field, f"fields[{index}]", now, known) for index, field in enumerate(wanted.fields))
+    if len({field.name for field in fields}) != len(fields):
+        raise InvalidArgumentError("the argument fields has two entries of the same name")
+    return ItemDraft(check_name(wanted.name, "name"), wanted.type, check_websites(wanted.websites), fields)
+
+
+def generate(wish: Generate, argument: str) -> str:
+    """Make a random secret.
+
+    Raises:
+        InvalidArgumentError: The length is out of bounds.
+    """
+    if not MIN_GENERATED <= wish.length <= MAX_GENERATED:
+        raise InvalidArgumentError(f"the argument {argument}.length is not within {MIN_GENERATED} to {MAX_GENERATED}")
+    characters = _CHARACTERS[wish.alphabet]
+    return "".join(secrets.choice(characters) for _ in range(wish.length))
+
+
+def _check_field(field: NewField, argument: str, now: float, known: KnownSecrets) -> FieldDraft:
+    name = check_name(field.name, f"{argument}.name")
+    if field.type is FieldType.FILE:
+        raise InvalidArgumentError(f"the argument {argument}.type is FILE: attachments can't be created here")
+    if (field.value is None) == (field.generate is None):
+        raise InvalidArgumentError(f"the argument {argument} needs exactly one of value and generate")
+    if field.generate is not None:
+        if field.type not in {FieldType.PASSWORD, FieldType.SECRET}:
+            raise InvalidArgumentError(f"the argument {argument}.generate works for PASSWORD and SECRET fields only")
+        return FieldDraft(name, field.type, known.text(generate(field.generate, f"{argument}.generate"), SecretKind.FIELD))
+    assert field.value is not None  # noqa: S101 - told to the type checker; the line above has decided it
+    value = field.value
+    if field.type.is_secret:
+        known.arm(value, SecretKind.FIELD)
+    if not value.reveal():  # seen by this comparison only
+        raise InvalidArgumentError(f"the argument {argument}.value is empty")
+    try:
+        encode_value(value.reveal())  # measured by our own codec
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"the argument {argument}.value: {error.message}") from None
+    if field.type is FieldType.TOTP:
+        try:
+            one_time_code(value, now, known)
+        except NotReadableError:
+            wanted = "a base32 seed or an otpauth://totp URI"
+            raise InvalidArgumentError(f"the argument {argument}.value is not {wanted}, as a TOTP field needs") from None
+    return FieldDraft(name, field.type, value)

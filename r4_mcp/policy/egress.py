@@ -1,0 +1,86 @@
+"""The egress guard: the last look at everything that leaves the process.
+
+What this file does not do: filter. A hit means that some room showed what it must not, so the whole message is blocked: a bug alarm.
+
+Rules:
+1. String leaves are looked at, never JSON keys, and never our own constant words.
+2. Exempt is a location (the explicit read's own ``value``), never a value.
+3. Values under ``MIN_SUBSTRING`` characters are matched only as whole strings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Final
+
+from r4_mcp.core.encoding import JsonIn
+from r4_mcp.core.trust import SignerStatus
+from r4_mcp.core.wire import Classification, FieldType, ItemType, SignerType
+from r4_mcp.errors import LeakBlockedError
+from r4_mcp.secret import KnownSecrets
+from r4_mcp.sinks.spellings import MIN_SUBSTRING, spellings
+
+_ENUMS: Final[tuple[type[StrEnum], ...]] = (Classification, FieldType, ItemType, SignerType, SignerStatus)
+OUR_WORDS: Final = frozenset(member.value for enum in _ENUMS for member in enum)
+"""Constant words of our own that a secret may happen to equal."""
+
+Location = tuple[str | int, ...]
+
+
+class Egress:
+    """Looks for every known secret, in every spelling.
+
+    Args:
+        known: The secrets of this process.
+    """
+
+    def __init__(self, known: KnownSecrets) -> None:
+        self._known = known
+        self._generation = -1
+        self._needles: tuple[str, ...] = ()
+        self._short: frozenset[str] = frozenset()
+
+    def check(self, payload: JsonIn, *, exempt: frozenset[Location] = frozenset()) -> None:
+        """Let a payload pass, or block it.
+
+        Args:
+            payload: What is about to leave, before it is encoded.
+            exempt: Locations that may hold a plaintext (rule 2).
+
+        Raises:
+            LeakBlockedError: A known secret stands somewhere else.
+        """
+        for location, text in _leaves(payload, ()):
+            if location not in exempt and text not in OUR_WORDS and self.holds_secret(text):
+                raise LeakBlockedError("an outgoing message held a known secret outside the explicit read and was blocked")
+
+    def holds_secret(self, text: str) -> bool:
+        """Say whether a text holds a known secret in any spelling."""
+        self._refresh()
+        return text in self._short or any(needle in text for needle in self._needles)
+
+    def _refresh(self) -> None:
+        if self._generation == self._known.generation:
+            return
+        self._generation = self._known.generation
+        needles: set[str] = set()
+        short: set[str] = set()
+        for value in self._known.armed():
+            if len(value) >= MIN_SUBSTRING:
+                needles |= spellings(value)
+            elif isinstance(value, str):
+                short.add(value)
+        self._needles = tuple(sorted(needles, key=len, reverse=True))
+        self._short = frozenset(short)
+
+
+def _leaves(payload: JsonIn, at: Location) -> Iterator[tuple[Location, str]]:
+    if isinstance(payload, str):
+        yield at, payload
+    elif isinstance(payload, Mapping):
+        for key, member in payload.items():
+            yield from _leaves(member, (*at, key))
+    elif isinstance(payload, (list, tuple)):
+        for index, member in enumerate(payload):
+            yield from _leaves(member, (*at, index))

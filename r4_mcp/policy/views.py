@@ -1,0 +1,251 @@
+"""The only types that a tool may return, built field by field.
+
+What this file does not do: filter. A member that nobody copies here can't leak. Names and websites come out of the vault, so they
+are untrusted text: ``display`` escapes what can't be seen and caps what is too long.
+
+No view but ``RevealedField`` has a place for a plaintext.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from r4_mcp.core.directory import Signer
+from r4_mcp.core.wire import SignerType
+from r4_mcp.secret import Secret
+
+MAX_DISPLAY: Final = 255
+"""Characters of a name or website that are shown."""
+
+SHORT_FINGERPRINT: Final = 16
+
+_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def display(text: str) -> str:
+    """Return vault text fit for a model: control, format, private and unassigned characters escaped, length capped."""
+    shown = "".join(
+        f"\\u{{{ord(character):x}}}" if unicodedata.category(character) in _INVISIBLE else character
+        for character in text[: MAX_DISPLAY + 1]
+    )
+    return shown if len(text) <= MAX_DISPLAY and len(shown) <= 2 * MAX_DISPLAY else shown[:MAX_DISPLAY] + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedBy:
+    """Who signed: a person or an agent, by short key fingerprint."""
+
+    kind: Literal["human", "agent"]
+    fingerprint: str
+
+
+def signed_by(signer: Signer) -> SignedBy:
+    """Build the view of a signer."""
+    kind: Literal["human", "agent"] = "human" if signer.kind is SignerType.USER else "agent"
+    return SignedBy(kind, signer.key.fingerprint[:SHORT_FINGERPRINT])
+
+
+@dataclass(frozen=True, slots=True)
+class VaultLine:
+    """One vault of a listing. ``verified`` says whether name, classification and count come from a verified signature."""
+
+    reference: str
+    id: str
+    name: str
+    classification: str | None
+    item_count: int
+    verified: bool
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VaultList:
+    """A page of vaults."""
+
+    vaults: tuple[VaultLine, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemLine:
+    """One item of a vault; never its values."""
+
+    reference: str
+    id: str
+    name: str
+    type: str
+    websites: tuple[str, ...]
+    field_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemList:
+    """A page of a vault's items, and who signed the listing."""
+
+    vault: str
+    vault_name: str
+    classification: str | None
+    items: tuple[ItemLine, ...]
+    total: int
+    next_cursor: str | None
+    signed_by: SignedBy
+    checkpoint_version: int
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FieldLine:
+    """One field's name, type and reference; never its value."""
+
+    reference: str
+    id: str
+    name: str
+    type: str
+    secret: bool
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDescription:
+    """What an item is made of; never its values."""
+
+    reference: str
+    id: str
+    name: str
+    type: str
+    vault: str
+    websites: tuple[str, ...]
+    fields: tuple[FieldLine, ...]
+    signed_by: SignedBy
+    checkpoint_version: int
+    verified: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RevealedField:
+    """One field in plaintext: the explicit read's result, and the only view with a value.
+
+    Attributes:
+        reference: The field's reference.
+        value: Its plaintext; for TOTP the current code, never the seed.
+        vault: The vault's signed name.
+        item: The item's signed name.
+        field: The field's signed name.
+        type: The field's type.
+        verified: True: nothing unverified is revealed.
+        remaining_seconds: How long a one-time code is still valid; None for other types.
+    """
+
+    reference: str
+    value: str
+    vault: str
+    item: str
+    field: str
+    type: str
+    verified: bool
+    remaining_seconds: int | None
+
+
+def revealed_field(
+    reference: str, value: Secret[str], names: tuple[str, str, str], field_type: str, remaining_seconds: int | None
+) -> RevealedField:
+    """Build the explicit read's result.
+
+    Args:
+        reference: The field's reference.
+        value: Its plaintext.
+        names: Signed names of vault, item and field.
+        field_type: The field's type.
+        remaining_seconds: For one-time codes.
+    """
+    vault, item, field = (display(name) for name in names)
+    # reveal: seen by the model that asked for exactly this field; the egress guard exempts this place alone.
+    return RevealedField(reference, value.reveal(), vault, item, field, field_type, True, remaining_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedVault:
+    """A new vault."""
+
+    reference: str
+    id: str
+    name: str
+    classification: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedField:
+    """A field of a new item; never its value."""
+
+    reference: str
+    name: str
+    type: str
+    generated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedItem:
+    """A new item; never its values."""
+
+    reference: str
+    id: str
+    vault: str
+    name: str
+    type: str
+    fields: tuple[CreatedField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What was archived."""
+
+    kind: Literal["vault", "item"]
+    reference: str
+    id: str
+    name: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class GapReport:
+    """A report that reached R4."""
+
+    feedback_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Who this server is, what it may do, and what is missing.
+
+    Attributes:
+        configured: Whether an API key and a private key are set.
+        service: The service's address, or "embedded" for the local vault.
+        scope: Scope of the API key.
+        agent: The agent's name.
+        agent_id: The agent's id.
+        permissions: The API key's permissions.
+        key: State of the runtime's public key.
+        fingerprint: Short fingerprint of the runtime's key.
+        waiting_for_grant: References of vaults that are visible but have no key wrapped for this agent.
+        read_only: Whether writing tools are switched off.
+        reveals: Whether the read tool is on.
+        missing: What is missing, one sentence each.
+        next_step: The exact next step.
+    """
+
+    configured: bool
+    service: str | None
+    scope: str | None
+    agent: str | None
+    agent_id: str | None
+    permissions: tuple[str, ...]
+    key: Literal["registered", "not_registered", "another_key_is_active", "unknown"]
+    fingerprint: str | None
+    waiting_for_grant: tuple[str, ...]
+    read_only: bool
+    reveals: bool
+    missing: tuple[str, ...]
+    next_step: str

@@ -1,0 +1,167 @@
+"""Dispatch: find the tool, parse, run, encode, explain; for every tool the same, in this order.
+
+What this file does not do: know MCP. It turns a name and arguments into an outcome.
+
+Rules:
+1. Arguments are parsed here, strictly; a rejected one is named, its value is never repeated.
+2. Every outcome passes the egress guard before it is encoded, errors too.
+3. An unexpected exception gives one generic sentence with an error id; the log has the id, the exception's class and where it was
+   raised, never its text or locals.
+4. This is the one place, beside the network adapter, where ``except Exception`` is legal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from r4_mcp.errors import InternalError, InvalidArgumentError, LeakBlockedError, R4Error, UnknownToolError
+from r4_mcp.policy.egress import Egress
+from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.rules import Switches
+from r4_mcp.secret import KnownSecrets
+from r4_mcp.server.explain import explain
+from r4_mcp.tools import ALL_TOOLS
+from r4_mcp.tools.tool import KNOWN, Arguments, Tool
+
+_log: Final = logging.getLogger(__name__)
+_ARGUMENT_NAME: Final = re.compile(r"[a-z][a-z_]{0,30}", re.ASCII)
+_MAX_PROBLEMS: Final = 3
+_SAFE_TYPES: Final = frozenset(
+    {
+        "missing",
+        "string_type",
+        "string_too_short",
+        "string_too_long",
+        "int_type",
+        "greater_than_equal",
+        "less_than_equal",
+        "enum",
+        "list_type",
+        "too_short",
+        "too_long",
+        "model_type",
+        "model_attributes_type",
+        "bool_type",
+        "none_required",
+    }
+)
+"""Error types whose pydantic text is made of limits and expected words only, never of the input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a call came to: the payload that leaves, and whether it is an error."""
+
+    payload: dict[str, Any]
+    is_error: bool
+
+    @property
+    def text(self) -> str:
+        """The payload as compact JSON."""
+        return json.dumps(self.payload, ensure_ascii=False, separators=(",", ":"))
+
+
+class Dispatch:
+    """Runs tools.
+
+    Args:
+        gate: The tools' only handle.
+        known: Where values are made known as arguments are parsed.
+        egress: Has the last look.
+        switches: The operator's switches; they hide tools.
+    """
+
+    def __init__(self, gate: Gate, known: KnownSecrets, egress: Egress, switches: Switches) -> None:
+        self._gate = gate
+        self._known = known
+        self._egress = egress
+        self.tools = visible_tools(switches)
+        self._by_name = {tool.name: tool for tool in self.tools}
+
+    async def call(self, name: str, arguments: Mapping[str, object] | None) -> Outcome:
+        """Run one call. Never raises but for cancellation."""
+        try:
+            return await self._run(name, arguments or {})
+        except R4Error as error:
+            _log.info("refused tool=%s code=%s", name if name in self._by_name else "unknown", error.code)
+            return self._refusal(error)
+        except Exception as error:  # noqa: BLE001 - rule 4
+            error_id = secrets.token_hex(6)
+            _log.error("internal error id=%s class=%s at %s", error_id, type(error).__name__, _where(error))  # noqa: TRY400 - rule 3
+            return self._refusal(InternalError(f"something unexpected happened; error id {error_id}"))
+
+    async def _run(self, name: str, arguments: Mapping[str, object]) -> Outcome:
+        tool = self._by_name.get(name)
+        if tool is None:
+            raise UnknownToolError("no tool of that name is available here")
+        payload = tool.encode(await tool.run(self._gate, self._parse(tool, arguments)))
+        self._egress.check(payload, exempt=tool.plaintext_at)
+        return Outcome(payload, is_error=False)
+
+    def _parse(self, tool: Tool[Any], arguments: Mapping[str, object]) -> Arguments:
+        try:
+            parsed: Arguments = tool.arguments.model_validate(dict(arguments), context={KNOWN: self._known})
+        except ValidationError as error:
+            problems = error.errors(include_input=False, include_context=False, include_url=False)
+            told = "; ".join(_problem(problem["loc"], problem["type"], problem["msg"]) for problem in problems[:_MAX_PROBLEMS])
+            more = f"; and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
+            refusal = InvalidArgumentError(told + more)
+        else:
+            return parsed
+        # Raised out here: inside the clause, the pydantic error with its inputs would stay as __context__.
+        raise refusal
+
+    def _refusal(self, error: R4Error) -> Outcome:
+        payload = explain(error).payload()
+        try:
+            self._egress.check(payload)
+        except LeakBlockedError as leak:
+            _log.error("egress blocked an error of class %s", type(error).__name__)  # noqa: TRY400 - rule 3
+            payload = explain(leak).payload()
+        return Outcome(payload, is_error=True)
+
+
+def visible_tools(switches: Switches) -> tuple[Tool[Any], ...]:
+    """Return the tools that the operator's switches leave visible."""
+    return tuple(
+        tool
+        for tool in ALL_TOOLS
+        if not (tool.writes and switches.read_only) and not (tool.reveals and switches.no_reveal)
+    )
+
+
+def _problem(location: tuple[str | int, ...], kind: str, text: str) -> str:
+    name = _location(location)
+    if kind == "extra_forbidden":
+        return f"the argument {name} is not one of this tool's"
+    if kind == "missing":
+        return f"the argument {name} is required"
+    if kind in _SAFE_TYPES:
+        return f"the argument {name}: {text[:1].lower()}{text[1:]}"
+    return f"the argument {name} is not of the right kind"
+
+
+def _location(location: tuple[str | int, ...]) -> str:
+    # Argument names come from the caller too; what doesn't look like one of ours is not repeated.
+    told = ""
+    for part in location:
+        if isinstance(part, int):
+            told += f"[{part}]"
+        else:
+            word = part if _ARGUMENT_NAME.fullmatch(part) else "(unreadable name)"
+            told += f".{word}" if told else word
+    return told or "(all)"
+
+
+def _where(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-4:]))

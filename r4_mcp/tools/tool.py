@@ -1,0 +1,122 @@
+"""What a tool is: arguments, text, view, hints, and a few lines of body.
+
+What this file does not do: run anything, or know a vault. A tool gets the gate and returns a view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, PlainValidator, TypeAdapter, ValidationInfo, WithJsonSchema
+
+from r4_mcp.policy.gate import Gate
+from r4_mcp.secret import KnownSecrets, Secret, SecretKind
+
+KNOWN: Final = "known"
+"""Key of the ``KnownSecrets`` in the validation context."""
+
+JsonSchema = dict[str, Any]
+
+
+class Arguments(BaseModel):
+    """Base of every tool's arguments: strict, closed, and silent about what it refused."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
+    )
+
+
+ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
+
+
+def _mint(value: object, info: ValidationInfo) -> Secret[str]:
+    known = (info.context or {})[KNOWN]
+    if not isinstance(value, str) or not isinstance(known, KnownSecrets):
+        raise ValueError("a string")  # noqa: TRY004 - pydantic collects ValueError; TypeError would pass through as a crash
+    # Unarmed until its field's type is known: a user name may stand in listings, a password may not.
+    return known.text(value, SecretKind.FIELD, armed=False)
+
+
+SecretText = Annotated[
+    Secret[str],
+    PlainValidator(_mint),
+    WithJsonSchema({"type": "string", "maxLength": 262144, "description": "Plaintext, at most 256 KiB; never echoed."}),
+]
+"""A value that is a ``Secret`` from the door on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool(Generic[ArgumentsT]):
+    """One tool.
+
+    Attributes:
+        name: What the model calls.
+        title: What a person sees.
+        description: Interface: when to use it, and what it never returns.
+        arguments: Its arguments.
+        result: Its view.
+        run: Its body.
+        read_only: Hint that it changes nothing. False for the read tool too, so that no host confirms it silently.
+        destructive: Hint that it removes something.
+        idempotent: Hint that a second call changes nothing more.
+        writes: Hidden under ``R4_READ_ONLY``.
+        reveals: Hidden under ``R4_NO_REVEAL``.
+        plaintext_at: Locations of the result that may hold a plaintext.
+    """
+
+    name: str
+    title: str
+    description: str
+    arguments: type[ArgumentsT]
+    result: type[object]
+    run: Callable[[Gate, ArgumentsT], Awaitable[object]]
+    read_only: bool
+    destructive: bool = False
+    idempotent: bool = False
+    writes: bool = False
+    reveals: bool = False
+    plaintext_at: frozenset[tuple[str | int, ...]] = frozenset()
+
+    def input_schema(self) -> JsonSchema:
+        """Return the JSON Schema of the arguments, self-contained."""
+        return _plain(self.arguments.model_json_schema())
+
+    def output_schema(self) -> JsonSchema:
+        """Return the JSON Schema of the result, self-contained."""
+        return _plain(TypeAdapter(self.result).json_schema(mode="serialization"))
+
+    def encode(self, view: object) -> JsonSchema:
+        """Return a view as JSON; only the members that its type names."""
+        encoded: JsonSchema = TypeAdapter(self.result).dump_python(view, mode="json")
+        return encoded
+
+
+def _plain(schema: JsonSchema) -> JsonSchema:
+    """Inline ``$ref`` and drop generated titles and class docstrings: some hosts follow neither, and every byte is read by a model."""
+    definitions = schema.pop("$defs", {})
+
+    def walk(node: Any, *, is_properties: bool = False) -> Any:  # noqa: ANN401 - a JSON Schema is any JSON
+        if isinstance(node, list):
+            return [walk(member) for member in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            # A definition's own description is its class docstring; what stands beside the reference was written for the model.
+            return {**_without_docstring(walk(definitions[node["$ref"].rpartition("/")[2]])), **_rest(node, walk)}
+        return {
+            key: walk(member, is_properties=key == "properties" and not is_properties)
+            for key, member in node.items()
+            if is_properties or key != "title"
+        }
+
+    return _without_docstring(walk(schema))
+
+
+def _without_docstring(schema: JsonSchema) -> JsonSchema:
+    return {key: member for key, member in schema.items() if key != "description"}
+
+
+def _rest(node: JsonSchema, walk: Callable[[Any], Any]) -> JsonSchema:
+    return {key: walk(member) for key, member in node.items() if key != "$ref"}
