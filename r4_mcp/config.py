@@ -5,9 +5,10 @@ is reported as a problem with its next step.
 
 Rules:
 1. A setting in the environment wins over the same one in the runtime JSON that ``R4_CONFIG`` names.
-2. A file with a secret is a regular file, no symlink, of this user or root, closed to group and others; else the error names the
-   ``chmod``.
-3. A switch is on unless it is empty, ``0``, ``false``, ``no`` or ``off``: a typing error never opens what the operator meant to close.
+2. A file with a secret is a regular file, no symlink, of this user or root, closed to group and others; else the error names
+   the ``chmod``.
+3. A switch is on unless it is empty, ``0``, ``false``, ``no`` or ``off``: a typing error never opens what the operator meant
+   to close.
 4. The service is reached by https, or by http on loopback.
 """
 
@@ -262,5 +263,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-

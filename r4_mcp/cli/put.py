@@ -52,9 +52,7 @@ async def put(
         return await _create(service, place, parsed, NewField(parsed.field, field_type, value, None), item_type)
 
 
-async def _create(
-    service: Service, vault: str, parsed: Reference, field: NewField, item_type: ItemType
-) -> str:
+async def _create(service: Service, vault: str, parsed: Reference, field: NewField, item_type: ItemType) -> str:
     item = NewItem(parsed.item or "", item_type, (), (field,))
     created = await service.gate.create_item(vault, item)
     return created.fields[0].reference

@@ -88,9 +88,7 @@ def local_folder(settings: Settings) -> Path:
     return settings.home / "local"
 
 
-def _wire(
-    settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base_url: str, service_name: str
-) -> Service:
+def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base_url: str, service_name: str) -> Service:
     egress = Egress(known)
     runtime = None
     cursors = None
@@ -123,4 +121,3 @@ def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, se
         locator=Locator(reader, settings.project_id),
         writer=VaultWriter(machine, reader, registration, key, known),
     )
-

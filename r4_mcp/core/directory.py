@@ -241,7 +241,7 @@ def _continues(claim: _Claim, pins: Mapping[KeyId, PinnedSigner], claims: Mappin
     if claim.previous_id is None or claim.previous_id not in pins:
         return False
     revoked = SignerStatus.REVOKED
-    return pins[claim.previous_id].status is not revoked and claims[claim.previous_id].status is not revoked
+    return revoked not in {pins[claim.previous_id].status, claims[claim.previous_id].status}
 
 
 def _check_continuity(claims: Mapping[KeyId, _Claim], vault_id: VaultId) -> None:

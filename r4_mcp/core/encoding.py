@@ -23,8 +23,8 @@ import rfc8785
 
 from r4_mcp.errors import MalformedError
 
-Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
-JsonIn: TypeAlias = "None | bool | int | str | Sequence[JsonIn] | Mapping[str, JsonIn]"
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
+JsonIn: TypeAlias = "bool | int | str | Sequence[JsonIn] | Mapping[str, JsonIn] | None"
 
 MAX_INT: Final = 2**53 - 1
 """Largest integer that every JSON reader keeps exactly (RFC 8785 section 3.2.2.3)."""

@@ -1,11 +1,11 @@
-"""Signatures over signed metadata: RSA-PSS over a context and canonical JSON (contract §3).
+r"""Signatures over signed metadata: RSA-PSS over a context and canonical JSON (contract §3).
 
 What this file does not do: decide who may sign what. It proves that one key signed one payload for one purpose.
 
 Rules:
 1. RSA-PSS with SHA-256, MGF1-SHA-256 and a salt of exactly 32 bytes. Never ``PSS.AUTO`` for verifying: it accepts six vectors per
    key size that Wycheproof marks invalid.
-2. The signed bytes are ``context + "\\n" + RFC 8785(payload)`` in UTF-8. The context is one of ``Context``, so that a signature
+2. The signed bytes are ``context + "\n" + RFC 8785(payload)`` in UTF-8. The context is one of ``Context``, so that a signature
    made for one purpose means nothing for another.
 3. The digest of a payload is SHA-256 of the same bytes; PSS signatures are random and can't serve as a name.
 """

@@ -85,7 +85,7 @@ class PinnedVersion:
 
 @dataclass(frozen=True, slots=True)
 class PinnedDek:
-    """The highest DEK version verified, and HMAC-SHA256(DEK, ``"r4.dek-pin.v1\\n" + vaultId``) in hex."""
+    r"""The highest DEK version verified, and HMAC-SHA256(DEK, ``"r4.dek-pin.v1\n" + vaultId``) in hex."""
 
     version: int
     pin: str

@@ -1,4 +1,4 @@
-"""Vault keys: wrapped for one RSA key, proven before they are unwrapped (contract §4).
+r"""Vault keys: wrapped for one RSA key, proven before they are unwrapped (contract §4).
 
 What this file does not do: generate keys. The DEK to wrap is an argument.
 
@@ -9,7 +9,7 @@ Rules, cited by errors as "wrapping rule N":
 3. Its signer is a person of the proven directory, or ourselves; another agent never wraps for us. Checked, with the signature,
    before decryption: OAEP gives no sender authenticity, so without this the service could hand us a key of its own.
 4. RSA-OAEP with SHA-256, MGF1-SHA-256 and an empty label opens to exactly 32 bytes: else it is *damaged*.
-5. The same version is the same key: HMAC-SHA256(DEK, "r4.dek-pin.v1\\n" + vaultId) equals the remembered pin.
+5. The same version is the same key: HMAC-SHA256(DEK, "r4.dek-pin.v1\n" + vaultId) equals the remembered pin.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 What this file does not do: parse or believe a success body. It returns bytes; ``core`` decides what they mean.
 
 Rules:
-1. The API key goes to the configured origin and nowhere else: every redirect is refused, proxies and ``.netrc`` are not consulted.
+1. The API key goes to the configured origin and nowhere else: every redirect is refused; proxies and ``.netrc`` are not
+   consulted.
 2. Bodies are asked for and read uncompressed, streamed, and cut off at the endpoint's cap; a call has one total deadline.
    (httpx's own timeout is per read: a slow drip ran four times past it; 194 KB of gzip became 200 MB.)
 3. Only idempotent reads are tried again, three times at most, with full jitter, within the deadline.

@@ -1,7 +1,7 @@
 """What may be created: names, websites and fields, checked before anything is encrypted or sent.
 
-What this file does not do: repair. A cleaned name is a wrong name and a cleaned password is a wrong password, so bad input is refused
-with the argument's name and the limit, and never quoted.
+What this file does not do: repair. A cleaned name is a wrong name and a cleaned password is a wrong password, so bad input
+is refused with the argument's name and the limit, and never quoted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The egress guard: the last look at everything that leaves the process.
 
-What this file does not do: filter. A hit means that some room showed what it must not, so the whole message is blocked: a bug alarm.
+What this file does not do: filter. A hit means that some room showed what it must not, so the whole message is blocked: a
+bug alarm.
 
 Rules:
 1. String leaves are looked at, never JSON keys, and never our own constant words.

@@ -175,9 +175,7 @@ class Gate:
         names = (vault.name, field.item.checkpoint.name, field.line.name)
         return views.revealed_field(found.reference, value, names, field.line.type.value, remaining)
 
-    async def create_vault(
-        self, name: str, classification: Classification | None, project: str | None
-    ) -> views.CreatedVault:
+    async def create_vault(self, name: str, classification: Classification | None, project: str | None) -> views.CreatedVault:
         """Create an empty vault.
 
         Raises:
@@ -221,7 +219,9 @@ class Gate:
             name=display(draft.name),
             type=draft.type.value,
             fields=tuple(
-                views.CreatedField(created.field_reference(line.id), display(line.name), line.type.value, field.generate is not None)
+                views.CreatedField(
+                    created.field_reference(line.id), display(line.name), line.type.value, field.generate is not None
+                )
                 for line, field in zip(lines, wanted.fields, strict=True)
             ),
         )
@@ -337,7 +337,7 @@ def _field_line(found: FoundItem, field_id: str) -> views.FieldLine:
         name=display(field.name),
         type=field.type.value,
         secret=field.type.is_secret,
-        key=display(screaming_key(checkpoint.name, field.name)),
+        key=screaming_key(checkpoint.name, field.name),
     )
 
 

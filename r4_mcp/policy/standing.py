@@ -23,12 +23,12 @@ KeyState = Literal["registered", "not_registered", "another_key_is_active", "unk
 
 _WIDTH: Final = 8
 _READY: Final = "Nothing is missing. Call list_vaults."
-_CONFIGURE: Final = "Set what is missing and start the server again, or start it with `r4-mcp serve --local` for the embedded vault."
+_CONFIGURE: Final = (
+    "Set what is missing and start the server again, or start it with `r4-mcp serve --local` for the embedded vault."
+)
 
 
-async def standing(
-    runtime: VaultRuntime | None, missing: tuple[ConfigurationError, ...], switches: Switches
-) -> Standing:
+async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationError, ...], switches: Switches) -> Standing:
     """Build the view of this server's standing.
 
     Args:
@@ -104,7 +104,9 @@ async def _onboarding(known: Standing, runtime: VaultRuntime) -> Standing:
         return replace(
             known,
             waiting_for_grant=pending,
-            missing=(f"{len(pending)} visible vault(s) have no key wrapped for this agent: shared before its key was registered.",),
+            missing=(
+                f"{len(pending)} visible vault(s) have no key wrapped for this agent: shared before its key was registered.",
+            ),
             next_step="Ask the operator to grant access to these vaults again; the key is registered now.",
         )
     if not listed:

@@ -104,7 +104,7 @@ class FieldLine:
     name: str
     type: str
     secret: bool
-    key: str
+    key: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,7 @@ class Dispatch:
             return self._refusal(error)
         except Exception as error:  # noqa: BLE001 - rule 4
             error_id = secrets.token_hex(6)
-            _log.error("internal error id=%s class=%s at %s", error_id, type(error).__name__, _where(error))  # noqa: TRY400 - rule 3
+            _log.error("internal error id=%s class=%s at %s", error_id, type(error).__name__, _where(error))
             return self._refusal(InternalError(f"something unexpected happened; error id {error_id}"))
 
     async def _run(self, name: str, arguments: Mapping[str, object]) -> Outcome:
@@ -125,7 +125,7 @@ class Dispatch:
         try:
             self._egress.check(payload)
         except LeakBlockedError as leak:
-            _log.error("egress blocked an error of class %s", type(error).__name__)  # noqa: TRY400 - rule 3
+            _log.error("egress blocked an error of class %s", type(error).__name__)
             payload = explain(leak).payload()
         return Outcome(payload, is_error=True)
 
@@ -133,9 +133,7 @@ class Dispatch:
 def visible_tools(switches: Switches) -> tuple[Tool[Any], ...]:
     """Return the tools that the operator's switches leave visible."""
     return tuple(
-        tool
-        for tool in ALL_TOOLS
-        if not (tool.writes and switches.read_only) and not (tool.reveals and switches.no_reveal)
+        tool for tool in ALL_TOOLS if not (tool.writes and switches.read_only) and not (tool.reveals and switches.no_reveal)
     )
 
 

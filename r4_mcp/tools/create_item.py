@@ -51,8 +51,8 @@ class CreateItemArguments(Arguments):
     type: Annotated[ItemType, Field(strict=False)]
     websites: Annotated[
         list[Annotated[str, Field(max_length=MAX_WEBSITE)]],
-        Field(description=f"At most {MAX_WEBSITES}.", max_length=MAX_WEBSITES),
-    ] = []
+        Field(description=f"At most {MAX_WEBSITES}.", max_length=MAX_WEBSITES, default_factory=list),
+    ]
     fields: Annotated[list[FieldArguments], Field(description=f"1 to {MAX_FIELDS}.", min_length=1, max_length=MAX_FIELDS)]
 
 

@@ -17,12 +17,14 @@ class ReadSecretArguments(Arguments):
     reference: Annotated[
         str,
         Field(
-            description="r4://vault/item/field, r4://vault/item if it has one secret field, or a key like GITHUB_PRODUCTION_TOKEN.",
+            description="r4://vault/item/field, r4://vault/item with one secret field, or a key like GITHUB_PRODUCTION_TOKEN.",
             min_length=1,
             max_length=4096,
         ),
     ]
-    reason: Annotated[str | None, Field(description="Why it is needed, for the operator's log; not secret.", max_length=500)] = None
+    reason: Annotated[str | None, Field(description="Why it is needed, for the operator's log; not secret.", max_length=500)] = (
+        None
+    )
 
 
 async def _run(gate: Gate, arguments: ReadSecretArguments) -> RevealedField:

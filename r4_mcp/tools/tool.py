@@ -23,9 +23,7 @@ JsonSchema = dict[str, Any]
 class Arguments(BaseModel):
     """Base of every tool's arguments: strict, closed, and silent about what it refused."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
@@ -94,7 +92,7 @@ class Tool(Generic[ArgumentsT]):
 
 
 def _plain(schema: JsonSchema) -> JsonSchema:
-    """Inline ``$ref`` and drop generated titles and class docstrings: some hosts follow neither, and every byte is read by a model."""
+    """Inline ``$ref`` and drop generated titles and class docstrings: some hosts follow neither, and a model reads each byte."""
     definitions = schema.pop("$defs", {})
 
     def walk(node: Any, *, is_properties: bool = False) -> Any:  # noqa: ANN401 - a JSON Schema is any JSON

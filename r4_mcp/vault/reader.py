@@ -4,10 +4,10 @@ What this file does not do: decide whether a value may be shown; ``locate`` and 
 decides between them, before any key is unwrapped.
 
 Rules:
-1. A state is loaded before the bytes are fetched and swapped after the proof; if someone moved it meanwhile, the whole fetch is done
-   again, so that an honest older answer is not taken for a rollback.
-2. Two fetches can straddle an honest write. A disagreement between them is fetched once more before it counts; nothing is ever used
-   unproven, and no dependent request follows.
+1. A state is loaded before the bytes are fetched and swapped after the proof; if someone moved it meanwhile, the whole fetch is
+   done again, so that an honest older answer is not taken for a rollback.
+2. Two fetches can straddle an honest write. A disagreement between them is fetched once more before it counts; nothing is ever
+   used unproven, and no dependent request follows.
 3. A vault's name in the unsigned list only narrows the search; what counts is the signed one.
 """
 

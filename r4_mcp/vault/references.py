@@ -3,8 +3,8 @@
 What this file does not do: fetch, or know what exists. It matches parts against names that the caller has proven.
 
 Rules:
-1. A part is an id (exactly 24 lowercase hex characters is always an id) or a percent-encoded name. ``/``, ``?``, ``#``, control characters
-   and a ``%`` without two hex digits can't stand raw. The grammar is ours; no URL library normalises it.
+1. A part is an id (exactly 24 lowercase hex characters is always an id) or a percent-encoded name. ``/``, ``?``, ``#``, control
+   characters and a ``%`` without two hex digits can't stand raw. The grammar is ours; no URL library normalises it.
 2. Names that are ``.`` or ``..``, empty, or look like an id can only be addressed by id.
 3. Matching is exact, then case-insensitive; several fits are an ambiguity, never a choice.
 """
@@ -27,7 +27,6 @@ _RAW_PART: Final = re.compile(r"(?:[^/?#%\x00-\x1f\x7f]|%[0-9A-Fa-f]{2})+")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SCREAMING: Final = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)*", re.ASCII)
 _WORD_BREAK: Final = re.compile(r"[^A-Za-z0-9]+", re.ASCII)
-_HUMP: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])", re.ASCII)
 
 ThingT = TypeVar("ThingT")
 
@@ -135,13 +134,13 @@ def match(part: str, things: Sequence[Named[ThingT]], what: str, reference: Call
 
 def screaming(name: str) -> str:
     """Return a name in SCREAMING_SNAKE_CASE: my-redis-cache → MY_REDIS_CACHE (contract §4)."""
-    words = _WORD_BREAK.split(_HUMP.sub("_", name))
-    return "_".join(word.upper() for word in words if word)
+    return "_".join(word.upper() for word in _WORD_BREAK.split(name) if word)
 
 
-def screaming_key(item_name: str, field_name: str) -> str:
-    """Return the SCREAMING key of a field."""
-    return f"{screaming(item_name)}_{screaming(field_name)}"
+def screaming_key(item_name: str, field_name: str) -> str | None:
+    """Return the SCREAMING key of a field; None where a name has no letter or digit to make it of."""
+    item, field = screaming(item_name), screaming(field_name)
+    return f"{item}_{field}" if item and field else None
 
 
 def _decode(part: str) -> str:

@@ -4,8 +4,8 @@ What this file does not do: choose values or decide whether a write may happen.
 
 Rules (contract §3 *Writing*, §5):
 1. Never sign over what was not verified: each write starts from a proven summary.
-2. On a version conflict refetch and verify; sign again only above a verified version that is higher than the one signed over; keep the
-   client-chosen ids; at most 8 tries with jitter.
+2. On a version conflict refetch and verify; sign again only above a verified version that is higher than the one signed over;
+   keep the client-chosen ids; at most 8 tries with jitter.
 3. Signed with the key that the vault's directory lists as active and ours; a retired one is never used.
 4. What was not acknowledged and read back is not reported as done.
 """
