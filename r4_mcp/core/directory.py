@@ -177,21 +177,24 @@ def leaf(vault_id: VaultId, key_id: KeyId, kind: SignerType, fingerprint: str, p
 
 
 def _prove_log(state: VaultTrust, served: ServedDirectory, vault_id: VaultId) -> None:
-    head = served.head
-    if state.head is not None:
-        if state.head.size != head.size and served.consistency_from != state.head.size:
-            if head.size < state.head.size:
-                raise TransparencyError(
-                    f"the signer log of vault {vault_id} shrank from {state.head.size} to {head.size} (directory rule 4)"
-                )
+    pinned, head = state.head, served.head
+    if pinned is not None:
+        grew = head.size > pinned.size
+        if grew and served.consistency_from != pinned.size:
             raise TransparencyError(
-                f"the signer log of vault {vault_id} has no consistency proof from {state.head.size} (directory rule 4)"
+                f"the signer log of vault {vault_id} has no consistency proof from {pinned.size} entries (directory rule 4)"
             )
-        proof = served.consistency if state.head.size != head.size else ()
-        merkle.check_consistency(state.head.size, state.head.root, head.size, head.root, proof)
+        try:
+            proof = served.consistency if grew else ()
+            merkle.check_consistency(pinned.size, pinned.root, head.size, head.root, proof)
+        except TransparencyError as error:
+            raise TransparencyError(f"vault {vault_id}: {error.message} (directory rule 4)") from error
     for claim in served.claims:
         hashed = merkle.leaf_hash(leaf(vault_id, claim.id, claim.kind, claim.key.fingerprint, claim.previous_id))
-        merkle.check_inclusion(hashed, claim.leaf_index, head.size, claim.proof, head.root)
+        try:
+            merkle.check_inclusion(hashed, claim.leaf_index, head.size, claim.proof, head.root)
+        except TransparencyError as error:
+            raise TransparencyError(f"vault {vault_id}: {error.message} (directory rule 3)") from error
 
 
 def _keep_pins(pins: dict[KeyId, PinnedSigner], claims: Mapping[KeyId, _Claim], vault_id: VaultId) -> None:

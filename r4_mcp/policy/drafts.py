@@ -23,10 +23,6 @@ from r4_mcp.vault.one_time_code import one_time_code
 from r4_mcp.vault.writer import FieldDraft, ItemDraft
 
 __all__ = [
-    # The tools name these types in their arguments and may not look into core.
-    "Classification",
-    "FieldType",
-    "ItemType",
     "MAX_FEEDBACK",
     "MAX_FIELDS",
     "MAX_GENERATED",
@@ -36,7 +32,11 @@ __all__ = [
     "MAX_WEBSITES",
     "MIN_GENERATED",
     "Alphabet",
+    # The tools name these types in their arguments and may not look into core.
+    "Classification",
+    "FieldType",
     "Generate",
+    "ItemType",
     "NewField",
     "NewItem",
     "check_item",
