@@ -22,11 +22,12 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
 from r4_mcp.core.keys import MAX_PEM_SIZE, PrivateKey, load_private_key
 from r4_mcp.core.record import is_id
+from r4_mcp.core.trust import CheckpointMode, SignerTrust
 from r4_mcp.core.wire import ProjectId
 from r4_mcp.errors import ApiKeyFormatError, ConfigurationError, FileAccessError, NotConfiguredError
 from r4_mcp.machine.contract import DEFAULT_BASE_URL
@@ -35,6 +36,8 @@ from r4_mcp.secret import KnownSecrets, Secret, SecretKind
 
 _MAX_CONFIG: Final = 64 * 1024
 _API_KEY: Final = re.compile(r"[!-\-/-~]{3,128}\.[!-\-/-~]{8,512}", re.ASCII)
+ChoiceT = TypeVar("ChoiceT", SignerTrust, CheckpointMode)
+
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
 
 SETTINGS: Final = {
@@ -47,6 +50,8 @@ SETTINGS: Final = {
     "R4_PROJECT_ID": "Only vaults of this project.",
     "R4_HOME": "Folder of profiles, the embedded vault and state; default ~/.r4.",
     "R4_TRUST_STORE_PATH": "File that remembers what was verified; default under R4_HOME.",
+    "R4_SIGNER_TRUST": "tofu (default) pins a vault's signers at first contact; pinned accepts only fingerprints you added.",
+    "R4_CHECKPOINTS": "require (default) refuses answers without signatures; when-present lists them as unverified.",
     "R4_READ_ONLY": "1 hides every tool that writes.",
     "R4_NO_REVEAL": "1 hides read_secret.",
 }
@@ -67,10 +72,13 @@ class Settings:
 
     base_url: str
     api_key: Secret[str] | None
+    access_key: str | None
     key_source: KeySource | None
     project_id: ProjectId | None
     home: Path
     trust_store: Path
+    signer_trust: SignerTrust
+    checkpoints: CheckpointMode
     switches: Switches
     problems: tuple[ConfigurationError, ...]
 
@@ -107,10 +115,14 @@ def read_settings(environment: Mapping[str, str], known: KnownSecrets) -> Settin
     return Settings(
         base_url=_base_url(environment, problems),
         api_key=api_key,
+        # reveal: only the part before the dot, which names the key and is no secret.
+        access_key=None if api_key is None else api_key.reveal().partition(".")[0],
         key_source=_key_source(environment, runtime, known),
         project_id=_project_id(environment, problems),
         home=home,
         trust_store=Path(store).expanduser() if store else home / "trust-store.json",
+        signer_trust=_choice(environment, "R4_SIGNER_TRUST", SignerTrust.TOFU, SignerTrust.PINNED, problems),
+        checkpoints=_choice(environment, "R4_CHECKPOINTS", CheckpointMode.REQUIRE, CheckpointMode.REQUIRE, problems),
         switches=read_switches(environment),
         problems=tuple(problems),
     )
@@ -226,6 +238,21 @@ def _key_source(environment: Mapping[str, str], runtime: Mapping[str, str], know
         # Environment files can't hold line breaks, so PEMs in them are commonly written with \n.
         inline = inline.replace("\\n", "\n")
     return KeySource(None, known.private_key_pem(inline.encode("utf-8", "replace")))
+
+
+def _choice(
+    environment: Mapping[str, str], name: str, default: ChoiceT, strictest: ChoiceT, problems: list[ConfigurationError]
+) -> ChoiceT:
+    text = environment.get(name, "").strip().lower()
+    if not text:
+        return default
+    kind = type(default)
+    try:
+        return kind(text)
+    except ValueError:
+        # The problem keeps the server from serving; the strictest choice stands in case anything asks meanwhile.
+        problems.append(ConfigurationError(f"{name} is not one of {', '.join(kind)}"))
+        return strictest
 
 
 def _project_id(environment: Mapping[str, str], problems: list[ConfigurationError]) -> ProjectId | None:

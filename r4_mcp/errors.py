@@ -21,6 +21,7 @@ The tree, by whose turn it is to act::
     │   ├── ApiKeyFormatError           the API key is not ``{accessKey}.{secret}``
     │   ├── PrivateKeyError             the private key can't be used
     │   ├── FileAccessError             a file is missing, unreadable, or readable by others
+    │   ├── TrustStoreLostError         the memory of what was verified vanished
     │   └── BusyError                   another process holds what this one needs
     ├── OnboardingError             R4's operator has a step to take for this agent
     │   ├── KeyMismatchError            another public key is active for this agent
@@ -157,6 +158,12 @@ class FileAccessError(ConfigurationError):
     """A file is missing, unreadable, or open to other users."""
 
     code = "file_access"
+
+
+class TrustStoreLostError(ConfigurationError):
+    """What this agent had verified before is gone; trusting anew is a person's decision."""
+
+    code = "trust_store_lost"
 
 
 class BusyError(ConfigurationError):

@@ -9,11 +9,14 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from r4_mcp import __version__
 from r4_mcp.errors import R4Error
 from r4_mcp.secret import KnownSecrets
+
+if TYPE_CHECKING:
+    from r4_mcp.config import Settings
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
@@ -72,6 +75,13 @@ def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
 
         return anyio.run(demo)
     settings = read_settings(os.environ, known)
+    if command == "trust":
+        from r4_mcp.cli.trust import trust  # noqa: PLC0415
+
+        _say(trust(settings, known, given.action, given.argument, local=given.local), known)
+        return 0
+    if command == "doctor":
+        return anyio.run(_doctor, settings, known, given.local)
     if command == "put":
         from r4_mcp.cli.put import put  # noqa: PLC0415
         from r4_mcp.policy.drafts import FieldType, ItemType  # noqa: PLC0415
@@ -89,6 +99,26 @@ def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
 
     anyio.run(run_serve)
     return 0
+
+
+async def _doctor(settings: Settings, known: KnownSecrets, local: bool) -> int:  # noqa: FBT001 - called by anyio.run
+    from r4_mcp.cli.doctor import doctor  # noqa: PLC0415
+
+    healthy = True
+    async for finding in doctor(settings, known, local=local):
+        _say(finding.lines(), known)
+        healthy = healthy and finding.good is not False
+    _say(["", "Everything that was checked works." if healthy else "Correct the first FAIL, then run doctor again."], known)
+    return 0 if healthy else FAILED
+
+
+def _say(lines: list[str], known: KnownSecrets) -> None:
+    from r4_mcp.policy.egress import Egress  # noqa: PLC0415
+
+    # The last look holds for people's commands too.
+    Egress(known).check(lines)
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,6 +149,12 @@ def _parser() -> argparse.ArgumentParser:
     emulator.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of its data; made at first use")
     emulator.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1; default 0 takes a free one")
     emulator.add_argument("--seed", action="store_true", help="fill it with demo vaults and write DIR/agent.json")
+    trust = commands.add_parser("trust", help="what is remembered of each vault: list, add, remove, reset, export")
+    trust.add_argument("action", choices=["list", "add", "remove", "reset", "export"])
+    trust.add_argument("argument", nargs="?", help="fingerprint for add and remove; vault id for reset (none: everything)")
+    _add_local(trust)
+    doctor = commands.add_parser("doctor", help="check key, permissions, registration, clock, network and each vault")
+    _add_local(doctor)
     commands.add_parser("demo", help="watch the main job: emulator, server and client, on this machine only")
     return parser
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 
@@ -33,8 +33,11 @@ from r4_mcp.vault.runtime_key import RuntimeKey
 from r4_mcp.vault.trust_store import TrustStore
 from r4_mcp.vault.writer import VaultWriter
 
+if TYPE_CHECKING:
+    from r4_mcp.emulator.embedded import Embedded
+
 EMBEDDED_NAME: Final = "the embedded vault"
-_EMBEDDED_URL: Final = "http://localhost"
+EMBEDDED_URL: Final = "http://localhost"
 """A name for the in-process transport; nothing is ever connected to it."""
 
 _MAX_CONNECTIONS: Final = 32
@@ -48,6 +51,42 @@ class Service:
     gate: Gate
     runtime: VaultRuntime | None
     missing: tuple[ConfigurationError, ...]
+
+
+def open_trust_store(settings: Settings, base_url: str) -> TrustStore:
+    """Return the trust store of a configured agent.
+
+    Raises:
+        ConfigurationError: No API key is configured, so there is no agent to remember for.
+    """
+    if settings.access_key is None:
+        raise settings.problems[0]
+    # The access key is the public half of the API key; it names this agent's section without asking the service who we are.
+    owner = (base_url, settings.access_key)
+    return TrustStore(settings.trust_store, settings.home / "initialised", owner, time.time)
+
+
+def local_settings(settings: Settings, known: KnownSecrets) -> tuple[Settings, Embedded]:
+    """Open the embedded vault and return the settings of its agent; first use makes it.
+
+    Raises:
+        ConfigurationError: Its folder can't be used.
+    """
+    # Imported here: the product rooms don't need the emulator, and serving a real vault should not pay for it.
+    from r4_mcp.emulator.embedded import open_embedded  # noqa: PLC0415
+
+    embedded = open_embedded(local_folder(settings), known)
+    own = read_settings({"R4_CONFIG": str(embedded.config_path)}, known)
+    # What the operator decided holds here too; the rest of the environment speaks of another service.
+    own = replace(
+        own,
+        switches=settings.switches,
+        home=settings.home,
+        trust_store=settings.trust_store,
+        signer_trust=settings.signer_trust,
+        checkpoints=settings.checkpoints,
+    )
+    return own, embedded
 
 
 @asynccontextmanager
@@ -71,16 +110,10 @@ async def open_local(settings: Settings, known: KnownSecrets) -> AsyncIterator[S
     Raises:
         ConfigurationError: Its folder can't be used.
     """
-    # Imported here: the product rooms don't need the emulator, and serving a real vault should not pay for it.
-    from r4_mcp.emulator.embedded import open_embedded  # noqa: PLC0415
-
-    embedded = open_embedded(local_folder(settings), known)
-    own = read_settings({"R4_CONFIG": str(embedded.config_path)}, known)
-    # The operator's switches hold here too; the rest of the environment speaks of another service.
-    own = replace(own, switches=settings.switches, home=settings.home)
+    own, embedded = local_settings(settings, known)
     transport = httpx.ASGITransport(embedded.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False, timeout=None) as http:  # noqa: S113
-        yield _wire(own, known, http, _EMBEDDED_URL, EMBEDDED_NAME)
+        yield _wire(own, known, http, EMBEDDED_URL, EMBEDDED_NAME)
 
 
 def local_folder(settings: Settings) -> Path:
@@ -111,13 +144,16 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
 def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, service_name: str) -> VaultRuntime:
     key = RuntimeKey(partial(settings.load_key, known))
     registration = Registration(machine, key, platform.node()[:255] or "unknown")
-    reader = VaultReader(machine, TrustStore(), key, known)
+    store = open_trust_store(settings, machine.base_url)
+    reader = VaultReader(machine, store, key, known, settings.signer_trust, settings.checkpoints)
     return VaultRuntime(
         service=service_name,
         project_id=settings.project_id,
         key=key,
         registration=registration,
+        store=store,
         reader=reader,
         locator=Locator(reader, settings.project_id),
         writer=VaultWriter(machine, reader, registration, key, known),
+        service_date=lambda: machine.service_date,
     )

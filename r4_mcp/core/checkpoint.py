@@ -10,6 +10,7 @@ Rules, cited by errors as "checkpoint rule N":
 4. Versions never go down; the same version has the same digest.
 5. Served ids equal signed ids, nothing hidden, nothing added, and served names, types, websites, groups equal signed ones.
 6. Summary and detail of one item agree.
+7. There is a checkpoint. What never had one may be listed as unverified where the operator says so; nothing here proves it.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from r4_mcp.core.wire import (
     SummaryCheckpoint,
     VaultId,
 )
-from r4_mcp.errors import DisagreementError, EquivocationError, RollbackError, SignerError
+from r4_mcp.errors import CheckpointMissingError, DisagreementError, EquivocationError, RollbackError, SignerError
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +86,22 @@ def advance_summary(state: VaultTrust, served: ServedItems, directory: Directory
         directory: The vault's proven signers.
 
     Raises:
+        CheckpointMissingError: Rule 7.
         DisagreementError: Rules 1 or 5.
         SignerError: Rule 2.
         SignatureError: Rule 3.
         RollbackError: Rule 4, an older version.
         EquivocationError: Rule 4, the same version with other content.
     """
-    checkpoint = served.summary.checkpoint
     vault_id = directory.vault_id
+    signed = served.summary
+    if signed is None:
+        raise CheckpointMissingError(f"the item listing of vault {vault_id} came without its signed summary (checkpoint rule 7)")
+    checkpoint = signed.checkpoint
     if checkpoint.vault_id != vault_id or served.vault_id != vault_id:
         raise DisagreementError(f"the item listing of vault {vault_id} is for another vault (checkpoint rule 1)")
     payload = checkpoint.payload()
-    signer = _prove_signature(directory, served.summary, Context.SUMMARY, payload)
+    signer = _prove_signature(directory, signed, Context.SUMMARY, payload)
     _not_after_retirement(state, signer, checkpoint.version, vault_id)
     pinned = _newest(state.summary, checkpoint.version, digest(Context.SUMMARY, payload), f"summary of vault {vault_id}")
     _same_lines(served.items, checkpoint.items, f"vault {vault_id}")
@@ -116,6 +121,7 @@ def advance_item(
     """Prove one item with all its fields.
 
     Raises:
+        CheckpointMissingError: Rule 7.
         DisagreementError: Rules 1, 5 or 6.
         SignerError: Rule 2.
         SignatureError: Rule 3.
@@ -140,6 +146,7 @@ def advance_field(
     """Prove one field that was served alone.
 
     Raises:
+        CheckpointMissingError: Rule 7.
         DisagreementError: Rules 1, 5 or 6.
         SignerError: Rule 2.
         SignatureError: Rule 3.
@@ -161,11 +168,13 @@ def advance_field(
 
 def _advance_detail(
     state: VaultTrust,
-    signed: Signed[DetailCheckpoint],
+    signed: Signed[DetailCheckpoint] | None,
     item_id: ItemId,
     summary: ProvenSummary,
     directory: Directory,
 ) -> tuple[VaultTrust, ProvenItem]:
+    if signed is None:
+        raise CheckpointMissingError(f"item {item_id} came without its signed detail (checkpoint rule 7)")
     checkpoint = signed.checkpoint
     vault_id: VaultId = directory.vault_id
     if checkpoint.item_id != item_id or checkpoint.vault_id != vault_id or summary.checkpoint.vault_id != vault_id:

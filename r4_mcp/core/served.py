@@ -53,13 +53,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class ServedItems:
-    """A vault's item listing with the summary checkpoint that must cover it."""
+    """A vault's item listing with the summary checkpoint that must cover it; None where the service sent none."""
 
     vault_id: VaultId
     vault_name: str
     classification: Classification | None
     dek_version: int
-    summary: Signed[SummaryCheckpoint]
+    summary: Signed[SummaryCheckpoint] | None
     items: tuple[SignedItem, ...]
     field_counts: dict[ItemId, int]
 
@@ -74,24 +74,24 @@ class ServedField:
 
 @dataclass(frozen=True, slots=True)
 class ServedItem:
-    """One item as served, with the detail checkpoint that must cover it."""
+    """One item as served, with the detail checkpoint that must cover it; None where the service sent none."""
 
     line: SignedItem
     vault_id: VaultId
     fields: tuple[ServedField, ...]
-    detail: Signed[DetailCheckpoint]
+    detail: Signed[DetailCheckpoint] | None
 
 
 @dataclass(frozen=True, slots=True)
 class ServedSingleField:
-    """One field served alone, with its parent's detail checkpoint."""
+    """One field served alone, with its parent's detail checkpoint; None where the service sent none."""
 
     field: ServedField
     instance_id: FieldInstanceId | None
     vault_id: VaultId
     item_id: ItemId
     item_name: str
-    detail: Signed[DetailCheckpoint]
+    detail: Signed[DetailCheckpoint] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def read_items(value: Json) -> ServedItems:
         vault_name=record.text("vaultName"),
         classification=record.optional_choice("dataClassification", Classification),
         dek_version=record.integer("currentDekVersion", minimum=1),
-        summary=read_summary(record.members.get("summaryCheckpoint"), "summary checkpoint"),
+        summary=_summary(record),
         items=items,
         field_counts={ItemId(item.identifier("id")): item.integer("fieldCount") for item in records},
     )
@@ -156,7 +156,7 @@ def read_item(value: Json) -> ServedItem:
         line=item_line(record),
         vault_id=VaultId(record.identifier("vaultId")),
         fields=record.parts("fields", _read_field),
-        detail=read_detail(record.members.get("detailCheckpoint"), "detail checkpoint"),
+        detail=_detail(record),
     )
 
 
@@ -170,7 +170,7 @@ def read_field(value: Json) -> ServedSingleField:
         vault_id=VaultId(record.identifier("vaultId")),
         item_id=ItemId(record.identifier("vaultItemId")),
         item_name=record.text("vaultItemName"),
-        detail=read_detail(record.members.get("detailCheckpoint"), "detail checkpoint"),
+        detail=_detail(record),
     )
 
 
@@ -238,6 +238,15 @@ def _read_vault(value: Json, what: str) -> ServedVault:
 def _read_field(value: Json, what: str) -> ServedField:
     record = open_record(value, what)
     return ServedField(line=field_line(record), envelope=_envelope(record))
+
+
+def _summary(record: Record) -> Signed[SummaryCheckpoint] | None:
+    # Absence is told apart from damage here, and judged where the proof is made.
+    return read_summary(record.members["summaryCheckpoint"], "summary checkpoint") if record.has("summaryCheckpoint") else None
+
+
+def _detail(record: Record) -> Signed[DetailCheckpoint] | None:
+    return read_detail(record.members["detailCheckpoint"], "detail checkpoint") if record.has("detailCheckpoint") else None
 
 
 def _envelope(record: Record) -> str | None:

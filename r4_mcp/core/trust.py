@@ -30,6 +30,13 @@ class SignerTrust(StrEnum):
     PINNED = "pinned"
 
 
+class CheckpointMode(StrEnum):
+    """What is done with answers that carry no signed checkpoint (``R4_CHECKPOINTS``)."""
+
+    REQUIRE = "require"
+    WHEN_PRESENT = "when-present"
+
+
 STATUS_ORDER: Final = {SignerStatus.ACTIVE: 0, SignerStatus.RETIRED: 1, SignerStatus.REVOKED: 2}
 
 

@@ -86,6 +86,8 @@ class MachineClient:
         self._base = base_url.rstrip("/") + API_PREFIX
         self._api_key = api_key
         self.base_url = base_url
+        self.service_date: str | None = None
+        """The ``Date`` of the last answer, unverified; for a person's look at the clock."""
 
     async def me(self) -> bytes:
         """GET /me."""
@@ -198,6 +200,7 @@ class MachineClient:
         except httpx.TransportError as error:
             # from None: httpx errors hold the request, and with it the API key header.
             raise UnreachableError(f"{endpoint.method} {endpoint.path}: {_transport_problem(error)}") from None
+        self.service_date = response.headers.get("date", "")[:64] or None
         try:
             if response.is_redirect or 300 <= response.status_code < 400:  # noqa: PLR2004 - the 3xx class of RFC 9110
                 raise RedirectRefusedError(f"{endpoint.method} {endpoint.path} was answered with a redirect")

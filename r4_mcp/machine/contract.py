@@ -5,6 +5,7 @@ What this file does not do: talk. ``client`` uses it to call, the emulator to se
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -52,6 +53,13 @@ class Permission(StrEnum):
     PROJECT_READ = "machine.project.read"
     FEEDBACK_WRITE = "machine.feedback.write"
     SEARCH = "machine.search.all"
+
+
+def covers(granted: Iterable[str], permission: str) -> bool:
+    """Say whether granted permissions cover one: equal, or a group ``x.all`` for everything under ``x.``."""
+    return any(
+        held == permission or (held.endswith(".all") and permission.startswith(held.removesuffix("all"))) for held in granted
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from r4_mcp.core.served import ServedVault
+from r4_mcp.core.served import ServedItems, ServedVault
 from r4_mcp.core.wire import Classification, FieldType
 from r4_mcp.errors import (
+    CheckpointMissingError,
     ConfigurationError,
     InvalidArgumentError,
     NotConfiguredError,
@@ -113,7 +114,10 @@ class Gate:
         size = DEFAULT_ITEMS if limit is None else limit
         if not 1 <= size <= MAX_ITEMS:
             raise InvalidArgumentError(f"the argument limit is not within 1 to {MAX_ITEMS}")
-        found = await runtime.locator.vault(vault)
+        try:
+            found = await runtime.locator.vault(vault)
+        except CheckpointMissingError:
+            return _unverified_items(await runtime.locator.unverified_vault(vault), size)
         listing = f"items {found.vault.id}"
         start = self._position(cursor, listing)
         checkpoint = found.vault.summary.checkpoint
@@ -310,6 +314,31 @@ async def _vault_line(runtime: VaultRuntime, names: list[str], listed: ServedVau
         item_count=len(checkpoint.items),
         verified=agrees,
         problem=None if agrees else "served_differs_from_signed",
+    )
+
+
+def _unverified_items(served: ServedItems, size: int) -> views.ItemList:
+    # Only where the operator allows it (R4_CHECKPOINTS=when-present): the first page, addressed by ids, marked as what it is.
+    return views.ItemList(
+        vault=write_reference(served.vault_id),
+        vault_name=display(served.vault_name),
+        classification=None,
+        items=tuple(
+            views.ItemLine(
+                reference=write_reference(served.vault_id, item.id),
+                id=item.id,
+                name=display(item.name),
+                type=item.type.value,
+                websites=tuple(display(website) for website in item.websites),
+                field_count=served.field_counts.get(item.id, 0),
+            )
+            for item in served.items[:size]
+        ),
+        total=len(served.items),
+        next_cursor=None,
+        signed_by=None,
+        checkpoint_version=None,
+        verified=False,
     )
 
 

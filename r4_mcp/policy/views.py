@@ -82,7 +82,7 @@ class ItemLine:
 
 @dataclass(frozen=True, slots=True)
 class ItemList:
-    """A page of a vault's items, and who signed the listing."""
+    """A page of a vault's items, and who signed the listing; nobody did where ``verified`` is false."""
 
     vault: str
     vault_name: str
@@ -90,8 +90,8 @@ class ItemList:
     items: tuple[ItemLine, ...]
     total: int
     next_cursor: str | None
-    signed_by: SignedBy
-    checkpoint_version: int
+    signed_by: SignedBy | None
+    checkpoint_version: int | None
     verified: bool
 
 

@@ -31,6 +31,7 @@ NEXT_STEPS: Final[dict[type[errors.R4Error], str]] = {
     errors.ApiKeyFormatError: "Set R4_API_KEY to the key as R4 showed it: accessKey, a dot, secret.",
     errors.PrivateKeyError: "Point R4_PRIVATE_KEY_PATH at the agent's RSA private key in PEM.",
     errors.FileAccessError: "Correct the file's path, owner or mode, and start the server again.",
+    errors.TrustStoreLostError: "Tell the operator of this machine: restore the trust store, or run `r4-mcp trust reset`.",
     errors.BusyError: "Try again in a moment.",
     errors.OnboardingError: "Ask the operator of R4 to finish setting this agent up; whoami shows what is missing.",
     errors.KeyMismatchError: "Use the private key that belongs to the registered one, or ask the operator for a new agent.",

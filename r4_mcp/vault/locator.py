@@ -17,7 +17,7 @@ from typing import Final
 
 from r4_mcp.core.checkpoint import ProvenField
 from r4_mcp.core.record import is_id
-from r4_mcp.core.served import ServedVault
+from r4_mcp.core.served import ServedItems, ServedVault
 from r4_mcp.core.wire import FieldId, ItemId, ProjectId, VaultId
 from r4_mcp.errors import AmbiguousReferenceError, DisagreementError, NotFoundError, ReferenceSyntaxError
 from r4_mcp.vault.concurrently import map_bounded
@@ -99,6 +99,16 @@ class Locator:
             raise ReferenceSyntaxError("a vault reference has one part: r4://vault")
         claimed = await self._claimed(reference.vault)
         return FoundVault(_agreed(claimed, await self._reader.vault(claimed.id)), claimed.part)
+
+    async def unverified_vault(self, text: str) -> ServedItems:
+        """Find a vault whose listing came without a checkpoint.
+
+        Raises:
+            CheckpointMissingError: The operator requires checkpoints, or this vault was verified before.
+            R4Error: As ``vault``.
+        """
+        reference = parse_reference(text) if text.startswith(SCHEME) else Reference(text)
+        return await self._reader.unverified_items((await self._claimed(reference.vault)).id)
 
     async def item(self, text: str) -> FoundItem:
         """Find the item of ``r4://vault/item``.

@@ -14,6 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
@@ -23,16 +24,18 @@ from r4_mcp.core.checkpoint import ProvenField, ProvenItem, ProvenSummary
 from r4_mcp.core.directory import Directory
 from r4_mcp.core.encoding import parse_json
 from r4_mcp.core.envelope import open_envelope
-from r4_mcp.core.served import ServedProject, ServedVault
-from r4_mcp.core.trust import SignerTrust, TrustAnchors, VaultTrust
+from r4_mcp.core.served import ServedItems, ServedProject, ServedVault
+from r4_mcp.core.trust import CheckpointMode, SignerTrust, TrustAnchors, VaultTrust
 from r4_mcp.core.wire import FieldId, ItemId, ProjectId, VaultId, read_wrapped_key
 from r4_mcp.core.wrapping import Dek
 from r4_mcp.errors import (
     AbsentError,
     AwaitingGrantError,
     BusyError,
+    CheckpointMissingError,
     DisagreementError,
     MalformedError,
+    NotConfiguredError,
     NotFoundError,
     NotReadableError,
     SignerError,
@@ -85,6 +88,7 @@ class VaultReader:
         key: The runtime's key; needed to open values, not to list.
         known: Where plaintexts and keys are made known.
         mode: What first contact may pin.
+        checkpoints: What is done with answers that carry no signed checkpoint.
     """
 
     def __init__(
@@ -94,12 +98,14 @@ class VaultReader:
         key: RuntimeKey,
         known: KnownSecrets,
         mode: SignerTrust = SignerTrust.TOFU,
+        checkpoints: CheckpointMode = CheckpointMode.REQUIRE,
     ) -> None:
         self._machine = machine
         self._store = store
         self._key = key
         self._known = known
-        self._anchors = TrustAnchors(mode, frozenset())
+        self.mode = mode
+        self._checkpoints = checkpoints
 
     async def list_vaults(self, project_id: ProjectId | None = None) -> tuple[ServedVault, ...]:
         """Fetch the vault list: unsigned, so only ids and search hints.
@@ -208,6 +214,21 @@ class VaultReader:
         """
         return served.read_projects(parse_json(await self._machine.projects(), what="project list"))
 
+    async def unverified_items(self, vault_id: VaultId) -> ServedItems:
+        """Fetch a listing that came without a checkpoint, to be shown as unverified: nothing is opened or decided from it.
+
+        Raises:
+            CheckpointMissingError: The operator requires checkpoints, or this vault was verified before.
+            VerificationError: A checkpoint came after all; then it must be proven.
+        """
+        before = await self._store.load(vault_id)
+        if self._checkpoints is CheckpointMode.REQUIRE or before.summary is not None:
+            raise CheckpointMissingError(f"vault {vault_id} came without its signed summary (checkpoint rule 7)")
+        listing = served.read_items(parse_json(await self._machine.items(vault_id), what="item listing"))
+        if listing.summary is not None or listing.vault_id != vault_id:
+            raise DisagreementError(f"the item listing of vault {vault_id} changed its kind between two answers")
+        return listing
+
     async def dek(self, vault: ProvenVault) -> Dek:
         """Fetch, prove and unwrap a proven vault's key: one request.
 
@@ -257,10 +278,18 @@ class VaultReader:
             partial(self._machine.directory, vault_id, since), partial(self._machine.items, vault_id)
         )
         claimed = directory.read_directory(parse_json(raw_directory, what="signer directory"))
-        state, proven = directory.advance(state, claimed, vault_id, self._anchors)
+        state, proven = directory.advance(state, claimed, vault_id, self._anchors())
         listing = served.read_items(parse_json(raw_items, what="item listing"))
         state, summary = checkpoint.advance_summary(state, listing, proven)
         return state, ProvenVault(vault_id, proven, summary)
+
+    def _anchors(self) -> TrustAnchors:
+        # Pins don't carry from vault to vault; what the operator added and our own key do.
+        fingerprints = set(self._store.section().anchors)
+        # Listing works without a private key; then no signer is ours.
+        with suppress(NotConfiguredError):
+            fingerprints.add(self._key.public.fingerprint)
+        return TrustAnchors(self.mode, frozenset(fingerprints))
 
     async def _remembering(
         self,
@@ -270,7 +299,7 @@ class VaultReader:
     ) -> ResultT:
         straddles = 0
         for _ in range(_SWAP_TRIES):
-            before = self._store.load(vault_id)
+            before = await self._store.load(vault_id)
             try:
                 after, result = await journey(before)
             except AbsentError as error:
@@ -281,7 +310,7 @@ class VaultReader:
                 if straddles == _STRADDLE_TRIES:
                     raise
                 continue
-            if after == before or self._store.swap(vault_id, before, after):
+            if await self._store.swap(vault_id, before, after):
                 return result
         raise BusyError(f"vault {vault_id} is being changed faster than it can be read")
 

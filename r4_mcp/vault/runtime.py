@@ -5,6 +5,7 @@ What this file does not do: anything. It is wired in ``cli``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from r4_mcp.core.wire import ProjectId
@@ -12,6 +13,7 @@ from r4_mcp.vault.locator import Locator
 from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.registration import Registration
 from r4_mcp.vault.runtime_key import RuntimeKey
+from r4_mcp.vault.trust_store import TrustStore
 from r4_mcp.vault.writer import VaultWriter
 
 
@@ -23,6 +25,9 @@ class VaultRuntime:
     project_id: ProjectId | None
     key: RuntimeKey
     registration: Registration
+    store: TrustStore
     reader: VaultReader
     locator: Locator
     writer: VaultWriter
+    service_date: Callable[[], str | None]
+    """The time that the service told with its last answer, unverified."""

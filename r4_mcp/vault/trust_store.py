@@ -1,34 +1,240 @@
-"""The trust store: what is remembered of each vault, moved forward by compare-and-swap.
+"""The trust store: what is remembered of each vault, across processes and restarts.
 
 What this file does not do: prove. It keeps the frozen ``VaultTrust`` that the pure room returned.
 
-Today the memory lasts as long as the process; the interface is the one a file needs: a state is loaded before the bytes
-are fetched, and swapped only if nobody moved it meanwhile.
-
 Rules:
-1. A state is replaced only by one that was proven from it: ``swap`` refuses when the current state is another.
-2. A refusal anywhere on the way leaves the store as it was, since nothing calls ``swap``.
+1. A state is replaced only by one that was proven from it: ``swap`` compares under the lock and refuses when another process
+   moved it meanwhile; the reader then fetches and proves again. So pins never go back, and heads are never merged by maximum.
+2. A refusal anywhere on the way leaves the file as it was, since nothing calls ``swap``.
+3. The file carries a schema number and a checksum. A newer schema is refused; a damaged file is kept aside and refused.
+4. "Lost" is not "never initialised": a marker outside the file says that this agent has had a store. Without the file, or without
+   this agent's section, everything is refused until a person resets it.
+5. One section per service and access key; the service's own claims about who we are choose nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import anyio
+
+from r4_mcp.core.encoding import Json, canonical, parse_json
+from r4_mcp.core.record import Record, exact, is_id, open_record
 from r4_mcp.core.trust import VaultTrust
+from r4_mcp.core.trust_codec import dump_trust, read_trust
 from r4_mcp.core.wire import VaultId
+from r4_mcp.errors import FileAccessError, MalformedError, TrustStoreLostError
+from r4_mcp.vault.locked_file import LockedFile
+
+SCHEMA: Final = 1
+MAX_SIZE: Final = 64 * 1024 * 1024
+REFRESH_SECONDS: Final = 600
+"""How old the noted time of verification may get before it is written again without a change of pins."""
+
+_RESET: Final = "If you know why, run `r4-mcp trust reset`: the next contact with each vault is a first contact again."
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """One vault's pins and when they last held, in seconds since 1970 (0: never)."""
+
+    trust: VaultTrust
+    verified_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What is remembered for one service and access key: vaults, and fingerprints that the operator added (with their time)."""
+
+    vaults: Mapping[VaultId, Remembered]
+    anchors: Mapping[str, int]
+
+
+_NEW: Final = Section(MappingProxyType({}), MappingProxyType({}))
 
 
 class TrustStore:
-    """Pins per vault, for one service and agent."""
+    """Pins per vault, for one service and agent.
 
-    def __init__(self) -> None:
-        self._vaults: dict[VaultId, VaultTrust] = {}
+    Args:
+        path: The store's file.
+        marker_folder: Where the marker of rule 4 is kept.
+        owner: Service address and access key.
+        clock: Seconds since 1970.
+    """
 
-    def load(self, vault_id: VaultId) -> VaultTrust:
-        """Return what is remembered of a vault; an empty state before first contact."""
-        return self._vaults.get(vault_id, VaultTrust())
+    def __init__(self, path: Path, marker_folder: Path, owner: tuple[str, str], clock: Callable[[], float]) -> None:
+        self._file = LockedFile(path, MAX_SIZE)
+        self._owner = " ".join(owner)
+        self._marker = marker_folder / hashlib.sha256(self._owner.encode("utf-8")).hexdigest()[:32]
+        self._clock = clock
+        self._cached: tuple[tuple[int, int, int] | None, dict[str, Section]] | None = None
 
-    def swap(self, vault_id: VaultId, expected: VaultTrust, proven: VaultTrust) -> bool:
-        """Replace ``expected`` by ``proven``; False if the current state is another (rule 1)."""
-        if self._vaults.get(vault_id, VaultTrust()) != expected:
-            return False
-        self._vaults[vault_id] = proven
-        return True
+    async def load(self, vault_id: VaultId) -> VaultTrust:
+        """Return what is remembered of a vault; an empty state before first contact.
+
+        Raises:
+            TrustStoreLostError: Rule 4.
+            FileAccessError: Rule 3, or the file can't be used.
+        """
+        section = await anyio.to_thread.run_sync(self.section)
+        remembered = section.vaults.get(vault_id)
+        return VaultTrust() if remembered is None else remembered.trust
+
+    async def swap(self, vault_id: VaultId, expected: VaultTrust, proven: VaultTrust) -> bool:
+        """Replace ``expected`` by ``proven`` and note the time; False if the current state is another (rule 1).
+
+        Raises:
+            TrustStoreLostError: Rule 4.
+            FileAccessError: Rule 3, or the file can't be written.
+            BusyError: Another process holds the lock.
+        """
+        return await anyio.to_thread.run_sync(self._swap, vault_id, expected, proven)
+
+    def section(self) -> Section:
+        """Return everything that is remembered for this service and agent.
+
+        Raises:
+            TrustStoreLostError: Rule 4.
+            FileAccessError: Rule 3, or the file can't be used.
+        """
+        found = self._sections().get(self._owner)
+        if found is not None:
+            return found
+        if self._marker.exists():
+            raise TrustStoreLostError(f"{self._file.path} has lost what this agent had verified", next_step=_RESET)
+        return _NEW
+
+    def set_anchor(self, fingerprint: str, *, trusted: bool) -> None:
+        """Add or remove a fingerprint that the operator trusts. For people's commands; no tool calls this."""
+
+        def change(section: Section) -> Section:
+            anchors = {key: at for key, at in section.anchors.items() if key != fingerprint}
+            if trusted:
+                anchors[fingerprint] = int(self._clock())
+            return replace(section, anchors=MappingProxyType(anchors))
+
+        self._change(change)
+
+    def reset(self, vault_id: VaultId | None = None) -> None:
+        """Forget one vault, or everything of this service and agent. For people's commands; no tool calls this."""
+        with self._file.locked():
+            sections = dict(self._sections(tolerant=vault_id is None))
+            if vault_id is None:
+                sections.pop(self._owner, None)
+                self._marker.unlink(missing_ok=True)
+            elif self._owner in sections:
+                section = sections[self._owner]
+                kept = {key: remembered for key, remembered in section.vaults.items() if key != vault_id}
+                sections[self._owner] = replace(section, vaults=MappingProxyType(kept))
+            self._write(sections)
+
+    def _swap(self, vault_id: VaultId, expected: VaultTrust, proven: VaultTrust) -> bool:
+        now = int(self._clock())
+        if expected == proven:
+            remembered = self.section().vaults.get(vault_id)
+            if remembered is None or remembered.trust != expected:
+                return remembered is None and expected == VaultTrust()
+            if 0 <= now - remembered.verified_at < REFRESH_SECONDS:
+                return True
+        swapped = False
+
+        def change(section: Section) -> Section:
+            nonlocal swapped
+            current = section.vaults.get(vault_id, Remembered(VaultTrust(), 0))
+            swapped = current.trust == expected
+            if not swapped:
+                return section
+            return replace(section, vaults=MappingProxyType({**section.vaults, vault_id: Remembered(proven, now)}))
+
+        self._change(change)
+        return swapped
+
+    def _change(self, change: Callable[[Section], Section]) -> None:
+        with self._file.locked():
+            sections = dict(self._sections())
+            before = self.section()
+            after = change(before)
+            if after is before:
+                return
+            sections[self._owner] = after
+            self._write(sections)
+            self._mark()
+
+    def _write(self, sections: Mapping[str, Section]) -> None:
+        body: Json = {"sections": {owner: _dump_section(section) for owner, section in sections.items()}}
+        checksum = hashlib.sha256(canonical(body)).hexdigest()
+        self._file.replace(canonical({"schema": SCHEMA, "checksum": checksum, "body": body}) + b"\n")
+        self._cached = (self._file.stamp(), dict(sections))
+
+    def _mark(self) -> None:
+        if self._marker.exists():
+            return
+        try:
+            self._marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(self._marker, os.O_WRONLY | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise FileAccessError(f"{self._marker} can't be made: {os.strerror(error.errno or 0)}") from None
+
+    def _sections(self, *, tolerant: bool = False) -> Mapping[str, Section]:
+        stamp = self._file.stamp()
+        if self._cached is not None and self._cached[0] == stamp:
+            return self._cached[1]
+        raw = self._file.read()
+        sections = {} if raw is None else self._parse(raw, tolerant=tolerant)
+        self._cached = (stamp, sections)
+        return sections
+
+    def _parse(self, raw: bytes, *, tolerant: bool) -> dict[str, Section]:
+        try:
+            return _read_file(raw)
+        except MalformedError as error:
+            if tolerant:
+                self._file.set_aside("damaged")
+                return {}
+            raise FileAccessError(f"{self._file.path} is damaged: {error.message}", next_step=_RESET) from None
+
+
+def _read_file(raw: bytes) -> dict[str, Section]:
+    what = "trust store"
+    record = open_record(parse_json(raw, what=what), what)
+    schema = record.integer("schema")
+    if schema > SCHEMA:
+        raise MalformedError(f"it has schema {schema}, and this version reads up to {SCHEMA}: use a newer r4-mcp")
+    record = exact(record.members, what, frozenset({"schema", "checksum", "body"}))
+    body = record.members["body"]
+    if record.hex_digest("checksum") != hashlib.sha256(canonical(body)).hexdigest():
+        raise MalformedError("its checksum does not hold")
+    sections = exact(body, what, frozenset({"sections"})).members["sections"]
+    return {owner: _read_section(section) for owner, section in open_record(sections, what).members.items()}
+
+
+def _dump_section(section: Section) -> Json:
+    vaults: dict[str, Json] = {
+        vault_id: {"trust": dump_trust(remembered.trust), "verifiedAt": remembered.verified_at}
+        for vault_id, remembered in section.vaults.items()
+    }
+    return {"vaults": vaults, "anchors": dict(section.anchors)}
+
+
+def _read_section(value: Json) -> Section:
+    record = exact(value, "trust store section", frozenset({"vaults", "anchors"}))
+    vaults = open_record(record.members["vaults"], "trust store vaults").members
+    anchors = Record("trust store anchors", open_record(record.members["anchors"], "trust store anchors").members)
+    if not all(is_id(vault_id) for vault_id in vaults):
+        raise MalformedError("trust store vaults are not named by ids")
+    return Section(
+        MappingProxyType({VaultId(vault_id): _read_remembered(entry) for vault_id, entry in vaults.items()}),
+        MappingProxyType({fingerprint: anchors.integer(fingerprint) for fingerprint in anchors.members}),
+    )
+
+
+def _read_remembered(value: Json) -> Remembered:
+    record = exact(value, "trust store vault", frozenset({"trust", "verifiedAt"}))
+    return Remembered(read_trust(record.members["trust"]), record.integer("verifiedAt"))

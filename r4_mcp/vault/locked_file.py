@@ -1,0 +1,175 @@
+"""One private file that several processes change: locked read-modify-write, replaced whole or not at all.
+
+What this file does not do: know what is in it.
+
+Rules:
+1. The lock is on a separate file that is never deleted, held over the whole read-modify-write, never across a network call. The
+   kernel releases it when its holder dies. (Atomic replace without a lock lost 188 of 200 updates from four processes.)
+2. Replace: a temporary file in the same folder (0600), all bytes, fsync, ``os.replace``, fsync of the folder.
+3. The folder is 0700 and the file 0600, of this user; a symbolic link, or a file open to others, is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from r4_mcp.errors import BusyError, FileAccessError
+
+if sys.platform != "win32":
+    import fcntl
+
+LOCK_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.01
+_PRIVATE_FILE: Final = 0o600
+_PRIVATE_FOLDER: Final = 0o700
+_OTHERS: Final = 0o077
+
+
+class LockedFile:
+    """A private file with its lock.
+
+    Args:
+        path: The file; its folder is made (0700) when first written.
+        max_size: Bytes that it may have.
+    """
+
+    def __init__(self, path: Path, max_size: int) -> None:
+        self.path = path
+        self._max_size = max_size
+
+    def read(self) -> bytes | None:
+        """Return the file's bytes, or None if there is none.
+
+        Raises:
+            FileAccessError: Rule 3, too large, or unreadable.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._problem(error) from None
+        with os.fdopen(descriptor, "rb") as file:
+            self._check(os.fstat(file.fileno()))
+            content = file.read(self._max_size + 1)
+        if len(content) > self._max_size:
+            raise FileAccessError(f"{self.path} is larger than {self._max_size} bytes")
+        return content
+
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Return what changes with every replacement: inode, size, time of change. None if there is no file."""
+        try:
+            status = os.lstat(self.path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._problem(error) from None
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock (rule 1).
+
+        Raises:
+            BusyError: Another process held it for ten seconds.
+            FileAccessError: The folder or lock file can't be used.
+        """
+        self._make_folder()
+        lock_path = self.path.with_name(self.path.name + ".lock")
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        try:
+            descriptor = os.open(lock_path, flags, _PRIVATE_FILE)
+        except OSError as error:
+            raise self._problem(error) from None
+        try:
+            _acquire(descriptor, self.path)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def replace(self, content: bytes) -> None:
+        """Replace the file's bytes (rule 2). The caller holds the lock.
+
+        Raises:
+            FileAccessError: Disk full, read-only folder, or the like; the old file is whole.
+        """
+        temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}")
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise self._problem(error) from None
+
+    def set_aside(self, suffix: str) -> Path:
+        """Rename a damaged file, so that it is kept and a new one can be made. The caller holds the lock."""
+        kept = self.path.with_name(f"{self.path.name}.{suffix}-{time.time_ns()}")
+        try:
+            self.path.replace(kept)
+        except OSError as error:
+            raise self._problem(error) from None
+        return kept
+
+    def _make_folder(self) -> None:
+        folder = self.path.parent
+        try:
+            folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            status = folder.stat()
+        except OSError as error:
+            raise self._problem(error) from None
+        if os.name == "posix" and status.st_mode & 0o022:
+            raise FileAccessError(f"{folder} can be written by other users", next_step=f"Run: chmod 700 {folder}")
+
+    def _check(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode):
+            raise FileAccessError(f"{self.path} is not a regular file")
+        if os.name == "posix" and status.st_uid != os.geteuid():
+            raise FileAccessError(f"{self.path} belongs to another user")
+        if os.name == "posix" and status.st_mode & _OTHERS:
+            raise FileAccessError(f"{self.path} is open to other users", next_step=f"Run: chmod 600 {self.path}")
+
+    def _problem(self, error: OSError) -> FileAccessError:
+        if error.errno == errno.ELOOP:
+            return FileAccessError(f"{self.path} is a symbolic link, which is not followed")
+        reason = os.strerror(error.errno) if error.errno else "it can't be used"
+        return FileAccessError(f"{self.path} can't be used: {reason}")
+
+
+def _acquire(descriptor: int, path: Path) -> None:
+    if sys.platform == "win32":
+        return  # No flock there; replacement is still atomic, and the compare-and-swap is only as good as one process.
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise BusyError(f"another process has held the lock of {path} for {LOCK_SECONDS:g} seconds") from None
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
+
+
+def _sync_folder(folder: Path) -> None:
+    if sys.platform == "win32":
+        return  # Folders can't be opened there.
+    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
