@@ -12,12 +12,14 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, Generic, TypeVar
 
 from r4_mcp.cli.wiring import open_local, open_service
 from r4_mcp.config import Settings
 from r4_mcp.core.served import Me, ServedVault
 from r4_mcp.core.wire import VaultId
+from r4_mcp.core.wrapping import Dek
 from r4_mcp.errors import R4Error
 from r4_mcp.machine.contract import Permission, covers
 from r4_mcp.policy.views import display
@@ -50,6 +52,14 @@ class Finding:
         return told if self.next_step is None else [*told, f"     next: {self.next_step}"]
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt(Generic[ResultT]):
+    """What a step came to: its result, or None where it failed."""
+
+    result: ResultT | None
+    finding: Finding
+
+
 async def doctor(settings: Settings, known: KnownSecrets, *, local: bool) -> AsyncIterator[Finding]:
     """Check everything in order; yields one finding a step.
 
@@ -75,25 +85,23 @@ async def _check(runtime: VaultRuntime) -> AsyncIterator[Finding]:
     except R4Error as error:
         fingerprint = None
         yield _bad("private key", error)
-    me, finding = await _attempt(
-        "API key", runtime.registration.me, lambda me: f"agent {display(me.agent_name)}, scope {me.scope}"
-    )
-    yield finding
+    identity = await _attempt("API key", runtime.registration.me, _tell_me)
+    yield identity.finding
     yield _clock(runtime.service_date())
-    if me is None:
+    if identity.result is None:
         return
-    yield _permissions(me)
-    yield _registration(me, fingerprint)
+    yield _permissions(identity.result)
+    yield _registration(identity.result, fingerprint)
     mode = runtime.reader.mode.value
-    store, finding = await _attempt("trust store", _section(runtime), lambda count: f"{count} vault(s) remembered, mode {mode}")
-    yield finding
-    if store is None:
+    remembered = await _attempt("trust store", _section(runtime), lambda count: f"{count} vault(s) remembered, mode {mode}")
+    yield remembered.finding
+    if remembered.result is None:
         return
-    listed, finding = await _attempt("vault list", runtime.reader.list_vaults, _tell_list)
-    yield finding
-    for vault in listed or ():
-        async for step in _vault(runtime, vault.id):
-            yield step
+    listed = await _attempt("vault list", runtime.reader.list_vaults, _tell_list)
+    yield listed.finding
+    for vault in listed.result or ():
+        async for finding in _vault(runtime, vault.id):
+            yield finding
 
 
 def _section(runtime: VaultRuntime) -> Callable[[], Awaitable[int]]:
@@ -105,28 +113,23 @@ def _section(runtime: VaultRuntime) -> Callable[[], Awaitable[int]]:
 
 async def _vault(runtime: VaultRuntime, vault_id: VaultId) -> AsyncIterator[Finding]:
     step = f"vault {vault_id}"
-    vault, finding = await _attempt(
-        f"{step} directory and summary",
-        lambda: runtime.reader.vault(vault_id),
-        _tell_vault,
-    )
-    yield finding
-    if vault is not None:
-        proven = vault
-        _, finding = await _attempt(
-            f"{step} wrapped key", lambda: runtime.reader.dek(proven), lambda dek: f"version {dek.version} opens with our key"
-        )
-        yield finding
+    proven = await _attempt(f"{step} directory and summary", partial(runtime.reader.vault, vault_id), _tell_vault)
+    yield proven.finding
+    if proven.result is not None:
+        opened = await _attempt(f"{step} wrapped key", partial(runtime.reader.dek, proven.result), _tell_dek)
+        yield opened.finding
 
 
-async def _attempt(
-    step: str, call: Callable[[], Awaitable[ResultT]], tell: Callable[[ResultT], str]
-) -> tuple[ResultT | None, Finding]:
+def _tell_dek(dek: Dek) -> str:
+    return f"version {dek.version} opens with our key"
+
+
+async def _attempt(step: str, call: Callable[[], Awaitable[ResultT]], tell: Callable[[ResultT], str]) -> Attempt[ResultT]:
     try:
         result = await call()
     except R4Error as error:
-        return None, _bad(step, error)
-    return result, Finding(step, True, tell(result))
+        return Attempt(None, _bad(step, error))
+    return Attempt(result, Finding(step, True, tell(result)))
 
 
 def _tell_me(me: Me) -> str:
