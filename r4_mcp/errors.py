@@ -269,9 +269,13 @@ class VersionConflictError(ServiceError):
 
 
 class RateLimitedError(ServiceError):
-    """429: too many requests."""
+    """429: too many requests. ``retry_after`` is the wait that the service asked for, in seconds, within the call's deadline."""
 
     code = "rate_limited"
+
+    def __init__(self, message: str, *, status: int, service_code: str | None = None, retry_after: float = 0.0) -> None:
+        super().__init__(message, status=status, service_code=service_code)
+        self.retry_after = retry_after
 
 
 class RequestRejectedError(ServiceError):

@@ -66,6 +66,7 @@ KNOWN_CODES: Final = frozenset(
 )
 _ID: Final = re.compile(r"[0-9a-f]{24}", re.ASCII)
 _PERMISSION: Final = re.compile(r"machine(\.[a-z_]{1,32}){1,4}", re.ASCII)
+_SECONDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 _MAX_ERROR_BODY: Final = 16 * contract.KIB
 _TRIES: Final = 3
 _RETRY_STATUS: Final = frozenset({408, 429, 502, 503, 504})
@@ -186,8 +187,9 @@ class MachineClient:
                     except (UnreachableError, ServiceError) as error:
                         if attempt == tries or not _is_passing(error):
                             raise
+                        asked = error.retry_after if isinstance(error, RateLimitedError) else 0.0
                     # Full jitter, doubled each time, so that clients that failed together don't return together.
-                    await anyio.sleep(random.uniform(0, _BACKOFF_SECONDS * 2**attempt))  # noqa: S311 - not a secret
+                    await anyio.sleep(asked + random.uniform(0, _BACKOFF_SECONDS * 2**attempt))  # noqa: S311 - not a secret
         except TimeoutError:
             raise DeadlineExceededError(
                 f"{endpoint.method} {endpoint.path} was not answered within {endpoint.seconds:g} seconds"
@@ -211,7 +213,7 @@ class MachineClient:
         finally:
             await response.aclose()
         if not response.is_success:
-            _refuse(endpoint, response.status_code, received)
+            _refuse(endpoint, response, received)
         return received
 
 
@@ -228,7 +230,8 @@ async def _read_capped(endpoint: Endpoint, response: httpx.Response, cap: int) -
     return bytes(received)
 
 
-def _refuse(endpoint: Endpoint, status: int, body: bytes) -> NoReturn:
+def _refuse(endpoint: Endpoint, response: httpx.Response, body: bytes) -> NoReturn:
+    status = response.status_code
     service_code, named = _error_members(body)
     where = f"{endpoint.method} {endpoint.path}"
     if status == 401:  # noqa: PLR2004 - HTTP status codes are their own names
@@ -246,7 +249,10 @@ def _refuse(endpoint: Endpoint, status: int, body: bytes) -> NoReturn:
     if status == 409 and service_code == "checkpoint_version_conflict":  # noqa: PLR2004
         raise VersionConflictError(f"{where}: someone else wrote first", status=status, service_code=service_code)
     if status == 429:  # noqa: PLR2004
-        raise RateLimitedError(f"{where}: too many requests", status=status, service_code=service_code)
+        # Clamped: a service that asks for an hour gets the call's deadline instead.
+        asked = response.headers.get("retry-after", "")
+        seconds = min(float(asked), endpoint.seconds) if _SECONDS.fullmatch(asked) else 0.0
+        raise RateLimitedError(f"{where}: too many requests", status=status, service_code=service_code, retry_after=seconds)
     suffix = f" ({service_code})" if service_code else ""
     raise RequestRejectedError(f"{where} was refused with status {status}{suffix}", status=status, service_code=service_code)
 

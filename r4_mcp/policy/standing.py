@@ -6,12 +6,13 @@ What this file does not do: change anything, register a key, or fail. Every prob
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 from r4_mcp.core.served import Me
 from r4_mcp.errors import ConfigurationError, R4Error
 from r4_mcp.policy.rules import Switches
-from r4_mcp.policy.views import SHORT_FINGERPRINT, Standing, display
+from r4_mcp.policy.views import SHORT_FINGERPRINT, LastVerified, Standing, display
 from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.references import address, write_reference
 from r4_mcp.vault.runtime import VaultRuntime
@@ -49,6 +50,8 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
         key="unknown",
         fingerprint=_short(fingerprint),
         waiting_for_grant=(),
+        trust_mode=None if runtime is None else runtime.reader.mode.value,
+        last_verified=(),
         read_only=switches.read_only,
         reveals=not switches.no_reveal,
         missing=sentences,
@@ -56,6 +59,10 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
     )
     if runtime is None:
         return blank
+    try:
+        blank = replace(blank, last_verified=_last_verified(runtime))
+    except ConfigurationError as error:
+        return replace(blank, missing=(*sentences, error.message), next_step=error.next_step or _CONFIGURE)
     try:
         me = await runtime.registration.me()
     except R4Error as error:
@@ -125,6 +132,14 @@ def _own_fingerprint(runtime: VaultRuntime | None) -> tuple[str | None, Configur
         return runtime.key.public.fingerprint, None
     except ConfigurationError as error:
         return None, error
+
+
+def _last_verified(runtime: VaultRuntime) -> tuple[LastVerified, ...]:
+    remembered = sorted(runtime.store.section().vaults.items(), key=lambda entry: -entry[1].verified_at)
+    return tuple(
+        LastVerified(write_reference(vault_id), datetime.fromtimestamp(entry.verified_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        for vault_id, entry in remembered[:MAX_CHECKED]
+    )
 
 
 def _short(fingerprint: str | None) -> str | None:

@@ -217,6 +217,14 @@ class GapReport:
 
 
 @dataclass(frozen=True, slots=True)
+class LastVerified:
+    """When a vault's proofs last held, ISO 8601."""
+
+    vault: str
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Who this server is, what it may do, and what is missing.
 
@@ -230,6 +238,8 @@ class Standing:
         key: State of the runtime's public key.
         fingerprint: Short fingerprint of the runtime's key.
         waiting_for_grant: References of vaults that are visible but have no key wrapped for this agent.
+        trust_mode: What first contact with a vault may pin: tofu or pinned.
+        last_verified: When each remembered vault was last verified.
         read_only: Whether writing tools are switched off.
         reveals: Whether the read tool is on.
         missing: What is missing, one sentence each.
@@ -245,6 +255,8 @@ class Standing:
     key: Literal["registered", "not_registered", "another_key_is_active", "unknown"]
     fingerprint: str | None
     waiting_for_grant: tuple[str, ...]
+    trust_mode: str | None
+    last_verified: tuple[LastVerified, ...]
     read_only: bool
     reveals: bool
     missing: tuple[str, ...]
