@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +56,7 @@ def publish(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        _discard(draft)
         raise FileAccessError(f"{path} can't be written: {error.strerror}") from None
     publish_draft(draft, path)
 
@@ -80,7 +81,7 @@ def publish_draft(draft: Path, path: Path) -> None:
     except OSError as error:
         raise FileAccessError(f"{path} can't be written: {error.strerror}") from None
     finally:
-        draft.unlink(missing_ok=True)
+        _discard(draft)
     _sync_folder(path.parent)
 
 
@@ -94,13 +95,23 @@ def read_private(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
         raise FileAccessError(f"{path} can't be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
+    # closefd: the descriptor is looked at before it becomes a file object, which a folder can't.
+    try:
+        found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_SIZE:
             raise FileAccessError(f"{path} is not a file of at most {MAX_SIZE} bytes")
         if stat.S_IMODE(found.st_mode) & _OTHERS:
             raise FileAccessError(f"{path} is open to other users", next_step=f"chmod 600 {path}")
-        return file.read(MAX_SIZE)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(MAX_SIZE)
+    finally:
+        os.close(descriptor)
+
+
+def _discard(draft: Path) -> None:
+    # Whatever keeps it from being removed also kept it from being made, or is not worth hiding the first error for.
+    with suppress(OSError):
+        draft.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,6 +14,8 @@ import json
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -60,11 +62,8 @@ def run(directory: Path, port: int, *, seed: bool, known: KnownSecrets | None = 
             "dataDir": str(directory),
             "agentConfig": str(config_path) if config_path.exists() else None,
         }
-        server = _AnnouncedServer(_config(store), json.dumps(announcement))
-        for number in _STOP_SIGNALS:
-            # uvicorn stops on these signals and raises them again at the end; by then there is nothing left to stop (rule 3).
-            signal.signal(number, lambda *_: None)
-        server.run(sockets=[listener])
+        with _signals_only_stop():
+            _AnnouncedServer(_config(store), json.dumps(announcement)).run(sockets=[listener])
 
 
 class _AnnouncedServer(uvicorn.Server):
@@ -79,6 +78,17 @@ class _AnnouncedServer(uvicorn.Server):
         if self.started:
             sys.stdout.write(self._announcement + "\n")
             sys.stdout.flush()
+
+
+@contextmanager
+def _signals_only_stop() -> Iterator[None]:
+    # uvicorn stops on these signals and raises them again at the end; by then there is nothing left to stop (rule 3).
+    previous = {number: signal.signal(number, lambda *_: None) for number in _STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _config(store: Store) -> uvicorn.Config:

@@ -101,7 +101,9 @@ class AgentClient:
 
     async def summary(self, vault_id: VaultId) -> SummaryCheckpoint:
         """Return the stored summary."""
-        return read_items(await self.get(f"/vault/{vault_id}/items")).summary.checkpoint
+        signed = read_items(await self.get(f"/vault/{vault_id}/items")).summary
+        assert signed is not None
+        return signed.checkpoint
 
     async def dek(self, vault_id: VaultId) -> Dek:
         """Unwrap the vault's DEK with this agent's key."""

@@ -13,159 +13,15 @@ from r4_mcp.core.directory import advance, read_directory
 from r4_mcp.core.envelope import open_envelope
 from r4_mcp.core.served import read_item, read_items
 from r4_mcp.core.trust import SignerTrust, TrustAnchors, VaultTrust
-from r4_mcp.core.wire import Classification, FieldId, FieldInstanceId, FieldType, ItemId, ItemType, VaultId
+from r4_mcp.core.wire import FieldType, ItemId, VaultId
 from r4_mcp.emulator.fresh import new_id
-from r4_mcp.machine.contract import MAX_FIELDS, MAX_WEBSITES, Level
+from r4_mcp.machine.contract import Level
 
-from .client import AgentClient, ItemParts, error_code
+from .client import AgentClient, error_code
 from .conftest import World
+from .item_changes import REFUSED_PARTS, Change, body_with, detail_with, field_with, line_with, summary_with
 
-Change: TypeAlias = Callable[[ItemParts], ItemParts]
 Posted: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
-
-
-def body_with(**members: object) -> Change:
-    """Change members of the posted body alone."""
-    return lambda parts: replace(parts, body={**parts.body, **members})
-
-
-def field_with(**members: object) -> Change:
-    """Change members of the first posted field alone."""
-
-    def change(parts: ItemParts) -> ItemParts:
-        first, *rest = parts.body["fields"]
-        return replace(parts, body={**parts.body, "fields": [{**first, **members}, *rest]})
-
-    return change
-
-
-def detail_with(**members: Any) -> Change:  # noqa: ANN401 - the members of DetailCheckpoint have many types
-    """Sign another detail."""
-    return lambda parts: replace(parts, detail=replace(parts.detail, **members))
-
-
-def line_with(**members: Any) -> Change:  # noqa: ANN401 - the members of SignedField have many types
-    """Sign another first field."""
-
-    def change(parts: ItemParts) -> ItemParts:
-        first, *rest = parts.detail.fields
-        return replace(parts, detail=replace(parts.detail, fields=(replace(first, **members), *rest)))
-
-    return change
-
-
-def summary_with(**members: Any) -> Change:  # noqa: ANN401 - the members of SummaryCheckpoint have many types
-    """Sign another summary."""
-    return lambda parts: replace(parts, summary=replace(parts.summary, **members))
-
-
-def everywhere(name: str = "Example API", websites: tuple[str, ...] = ()) -> Change:
-    """Give the item another name and websites in all three places."""
-
-    def change(parts: ItemParts) -> ItemParts:
-        *others, line = parts.summary.items
-        return ItemParts(
-            {**parts.body, "name": name, "websites": list(websites)},
-            replace(parts.detail, name=name, websites=websites),
-            replace(parts.summary, items=(*others, replace(line, name=name, websites=websites))),
-        )
-
-    return change
-
-
-def two_fields(shared: str) -> Change:
-    """Add a second field that shares one member with the first one."""
-
-    def change(parts: ItemParts) -> ItemParts:
-        (line,), (posted,) = parts.detail.fields, parts.body["fields"]
-        fresh: dict[str, Any] = {
-            "id": FieldId(new_id()),
-            "instance_ids": (FieldInstanceId(new_id()),),
-            "order": line.order + 1,
-        }
-        del fresh[shared]
-        other = replace(line, **fresh)
-        again = {**posted, "id": other.id, "fieldInstanceId": other.instance_ids[0]}
-        detail = replace(parts.detail, fields=(line, other))
-        return replace(parts, body={**parts.body, "fields": [posted, again]}, detail=detail)
-
-    return change
-
-
-def many_fields(parts: ItemParts) -> ItemParts:
-    """Post one field more than an item may have."""
-    return replace(parts, body={**parts.body, "fields": parts.body["fields"] * (MAX_FIELDS + 1)})
-
-
-def drop_older(parts: ItemParts) -> ItemParts:
-    """Sign a summary without the item that was there before."""
-    return replace(parts, summary=replace(parts.summary, items=parts.summary.items[-1:]))
-
-
-def rename_older(parts: ItemParts) -> ItemParts:
-    """Sign a summary that renames the item that was there before."""
-    first, *rest = parts.summary.items
-    return replace(parts, summary=replace(parts.summary, items=(replace(first, name="Renamed"), *rest)))
-
-
-def forget_new(parts: ItemParts) -> ItemParts:
-    """Sign a summary without the new item."""
-    return replace(parts, summary=replace(parts.summary, items=parts.summary.items[:-1]))
-
-
-GOOD_IV, GOOD_TAG = "AAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAA=="
-
-REFUSED_PARTS: Mapping[str, Change] = {
-    "the name is empty": everywhere(name=""),
-    "the name is too long": everywhere(name="x" * 256),
-    "there are too many websites": everywhere(websites=("https://example.com",) * (MAX_WEBSITES + 1)),
-    "there are too many fields": many_fields,
-    "the body has an unknown member": body_with(groupId=None),
-    "the body's type is unknown": body_with(type="PASSPORT"),
-    "the body's id is not an id": body_with(id="X" * 24),
-    "the body names another item": body_with(id=new_id()),
-    "the body has another name": body_with(name="Other"),
-    "the body has other websites": body_with(websites=[]),
-    "the body's fields are not a list": body_with(fields={}),
-    "a field is missing in the body": body_with(fields=[]),
-    "a field has another id": field_with(id=new_id()),
-    "a field has another name": field_with(name="Other"),
-    "a field has another type": field_with(type="PASSWORD"),
-    "a field has another instance": field_with(fieldInstanceId=new_id()),
-    "a field has an unknown member": field_with(order=0),
-    "a field has an empty name": field_with(name=""),
-    "a field is a file": field_with(type="FILE"),
-    "a value is plain text": field_with(encryptedValue="hunter2"),
-    "a value is null": field_with(encryptedValue=None),
-    "a value is of envelope version 2": field_with(encryptedValue=f'{{"v":2,"iv":"{GOOD_IV}","t":"{GOOD_TAG}","d":""}}'),
-    "a value has a short iv": field_with(encryptedValue=f'{{"v":3,"iv":"AAAA","t":"{GOOD_TAG}","d":""}}'),
-    "a value has a short tag": field_with(encryptedValue=f'{{"v":3,"iv":"{GOOD_IV}","t":"AAAA","d":""}}'),
-    "a value has an unknown member": field_with(encryptedValue=f'{{"v":3,"iv":"{GOOD_IV}","t":"{GOOD_TAG}","d":"","k":1}}'),
-    "a value has spaces": field_with(encryptedValue=f'{{"v": 3,"iv":"{GOOD_IV}","t":"{GOOD_TAG}","d":""}}'),
-    "a value is over its size": field_with(encryptedValue="x" * 400_000),
-    "two fields share an id": two_fields("id"),
-    "two fields share an instance": two_fields("instance_ids"),
-    "two fields share an order": two_fields("order"),
-    "the detail is for another vault": detail_with(vault_id=VaultId(new_id())),
-    "the detail is for another item": detail_with(item_id=ItemId(new_id())),
-    "the detail has another name": detail_with(name="Other"),
-    "the detail has another type": detail_with(type=ItemType.LOGIN),
-    "the detail has other websites": detail_with(websites=()),
-    "the detail has a group": detail_with(group_id="group"),
-    "the detail has version 2": detail_with(version=2),
-    "the detail has no fields": detail_with(fields=()),
-    "a signed field has another name": line_with(name="Other"),
-    "a signed field has an asset": line_with(asset_ids=("asset",)),
-    "a signed field has two instances": line_with(instance_ids=(FieldInstanceId(new_id()), FieldInstanceId(new_id()))),
-    "the summary is for another vault": summary_with(vault_id=VaultId(new_id())),
-    "the summary renames the vault": summary_with(name="Other"),
-    "the summary reclassifies the vault": summary_with(classification=Classification.PUBLIC),
-    "the summary changes the DEK version": summary_with(dek_version=2),
-    "the summary adds a group": summary_with(groups=b'[{"id":"x"}]'),
-    "the summary drops an item": drop_older,
-    "the summary renames an item": rename_older,
-    "the summary lacks the new item": forget_new,
-}
 
 
 @pytest.fixture
@@ -216,15 +72,16 @@ async def test_the_operator_opens_what_an_agent_created(world: World, vault_id: 
     assert "demo-by-agent" in {value.reveal() for value in world.operator.open_values(vault_id).values()}
 
 
-@pytest.mark.parametrize("change", REFUSED_PARTS.values(), ids=REFUSED_PARTS.keys())
+@pytest.mark.parametrize(("reason", "change"), REFUSED_PARTS.values(), ids=REFUSED_PARTS.keys())
 async def test_an_item_that_breaks_a_rule_is_refused_and_changes_nothing(
-    world: World, vault_id: VaultId, writer: AgentClient, change: Change
+    world: World, vault_id: VaultId, writer: AgentClient, reason: str, change: Change
 ) -> None:
-    """400 ``vault_item_creation_failed``, and the store is the same, row by row."""
+    """400 ``vault_item_creation_failed`` that says which rule, and the store is the same, row by row."""
     parts = change(await writer.item_parts(vault_id))
     before = world.dump()
     response = await writer.post_item(vault_id, parts)
     assert (response.status_code, error_code(response)) == (400, "vault_item_creation_failed"), response.text
+    assert reason in response.json()["error"]["message"]
     assert "hunter2" not in response.text
     assert world.dump() == before
 

@@ -189,6 +189,18 @@ async def test_a_tree_size_that_is_no_number_is_refused(world: World, since: str
     assert (response.status_code, error_code(response)) == (400, "invalid_request")
 
 
+async def test_a_failure_inside_is_a_500_that_tells_nothing(world: World) -> None:
+    """A store that vanished is not made again, and its path is not told."""
+    agent = world.agent()
+    world.store.path.unlink()
+    transport = httpx.ASGITransport(app=world.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=BASE) as http:
+        response = await http.get(f"{API_PREFIX}/me", headers={"X-API-Key": agent.api_key})
+    assert (response.status_code, error_code(response)) == (500, "internal_error")
+    assert "sqlite" not in response.text
+    assert not world.store.path.exists()
+
+
 async def test_responses_carry_no_header_that_was_not_asked_for(world: World) -> None:
     """Content type, length and no-store; nothing about the server."""
     response = await world.agent().call("GET", "/me")
