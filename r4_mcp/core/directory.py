@@ -10,7 +10,8 @@ Rules, cited by errors as "directory rule N":
 4. The log continues the remembered one: a valid consistency proof from that head, never smaller.
 5. An id never changes its fingerprint or kind, and a remembered signer never disappears.
 6. A new signer after first contact continues a remembered one (``rotationSignature`` of ``previousId``, hop by hop, one successor
-   each) or has a fingerprint of the anchors. First contact pins what it sees (``tofu``) or anchors alone (``pinned``).
+   each) or has a fingerprint of the anchors. First contact pins what it sees (``tofu``) or anchors alone (``pinned``). Any other
+   signer is left out: being listed gives it nothing, and what it signed is refused by name until the operator trusts it.
 7. RETIRED and REVOKED are sticky; an accepted continuation retires its predecessor at once.
 """
 
@@ -52,17 +53,31 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A vault's signers, each proven by the rules above. Exists only after the proof."""
+    """A vault's signers, each proven by the rules above. Exists only after the proof.
+
+    Attributes:
+        vault_id: The vault.
+        signers: Who may sign here.
+        strangers: Listed, but not trusted (rule 6): id to fingerprint.
+    """
 
     vault_id: VaultId
     signers: Mapping[KeyId, Signer]
+    strangers: Mapping[KeyId, str]
 
     def find(self, ref: SignerRef) -> Signer:
         """Return the signer that a signature names.
 
         Raises:
-            SignerError: Not in the directory, of another kind, or revoked.
+            SignerError: Not in the directory, not trusted, of another kind, or revoked.
         """
+        if ref.id in self.strangers:
+            fingerprint = self.strangers[ref.id]
+            raise SignerError(
+                f"signer {ref.id} (fingerprint {fingerprint}) is new in vault {self.vault_id} and continues no known key "
+                "(directory rule 6)",
+                next_step=f"Compare the fingerprint with its owner; if it is theirs, run `r4-mcp trust add {fingerprint}`.",
+            )
         signer = self.signers.get(ref.id)
         if signer is None or signer.kind is not ref.kind:
             raise SignerError(f"signer {ref.id} is not in the signer directory of vault {self.vault_id}")
@@ -142,7 +157,7 @@ def advance(state: VaultTrust, served: ServedDirectory, vault_id: VaultId, ancho
     Raises:
         TransparencyError: Rules 3 or 4.
         DisagreementError: Rules 1 or 5.
-        SignerError: Rule 6.
+        SignerError: Rule 6, a continuity that is forked or not shown.
         SignatureError: A continuity signature does not verify.
     """
     claims = {claim.id: claim for claim in served.claims}
@@ -154,15 +169,17 @@ def advance(state: VaultTrust, served: ServedDirectory, vault_id: VaultId, ancho
     _prove_log(state, served, vault_id)
     pins = dict(state.signers)
     _keep_pins(pins, claims, vault_id)
-    _admit(pins, claims, vault_id, anchors, first_contact=state.is_first_contact)
+    _check_continuity(claims, vault_id)
+    _admit(pins, claims, anchors, first_contact=state.is_first_contact)
     _settle_status(pins, claims)
     signers = {
         claim.id: Signer(claim.id, claim.kind, claim.key, pins[claim.id].status, claim.previous_id)
         for claim in served.claims
         if claim.id in pins
     }
+    strangers = {claim.id: claim.key.fingerprint for claim in served.claims if claim.id not in pins}
     moved = replace(state, signers=MappingProxyType(pins), head=served.head)
-    return moved, Directory(vault_id, MappingProxyType(signers))
+    return moved, Directory(vault_id, MappingProxyType(signers), MappingProxyType(strangers))
 
 
 def leaf(vault_id: VaultId, key_id: KeyId, kind: SignerType, fingerprint: str, previous: KeyId | None) -> dict[str, Json]:
@@ -210,12 +227,10 @@ def _keep_pins(pins: dict[KeyId, PinnedSigner], claims: Mapping[KeyId, _Claim], 
 def _admit(
     pins: dict[KeyId, PinnedSigner],
     claims: Mapping[KeyId, _Claim],
-    vault_id: VaultId,
     anchors: TrustAnchors,
     *,
     first_contact: bool,
 ) -> None:
-    _check_continuity(claims, vault_id)
     waiting = [claim for claim in claims.values() if claim.id not in pins]
     by_anchor = [
         claim
@@ -230,13 +245,6 @@ def _admit(
         for claim in admitted:
             pins[claim.id] = _pin(claim)
         waiting = [claim for claim in waiting if claim.id not in pins]
-    if waiting and not first_contact:
-        claim = waiting[0]
-        raise SignerError(
-            f"signer {claim.id} (fingerprint {claim.key.fingerprint}) is new in vault {vault_id} and continues no known key "
-            "(directory rule 6)"
-        )
-    # On first contact under `pinned`, unknown signers are left out of the directory: what they signed is refused, the rest works.
 
 
 def _continues(claim: _Claim, pins: Mapping[KeyId, PinnedSigner], claims: Mapping[KeyId, _Claim]) -> bool:

@@ -21,6 +21,7 @@ from typing import Final
 
 from r4_mcp.emulator.fresh import new_id, timestamp
 from r4_mcp.emulator.refusal import RefusalError
+from r4_mcp.machine.contract import covers
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
 
 _SALT_SIZE: Final = 16
@@ -50,13 +51,6 @@ class AgentCredentials:
     agent_id: str
     access_key: str
     access_secret: Secret[str]
-
-
-def covers(granted: Iterable[str], permission: str) -> bool:
-    """Say whether granted permissions cover one: equal, or a group ``x.all`` for everything under ``x.``."""
-    return any(
-        held == permission or (held.endswith(".all") and permission.startswith(held.removesuffix("all"))) for held in granted
-    )
 
 
 def add_agent(db: sqlite3.Connection, name: str, permissions: Iterable[str], known: KnownSecrets) -> AgentCredentials:
