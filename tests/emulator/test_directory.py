@@ -9,7 +9,7 @@ import pytest
 from r4_mcp.core.directory import Directory, advance, read_directory
 from r4_mcp.core.trust import SignerStatus, SignerTrust, TrustAnchors, VaultTrust
 from r4_mcp.core.wire import KeyId, SignerType, VaultId
-from r4_mcp.errors import InvalidArgumentError, SignerError, TransparencyError
+from r4_mcp.errors import InvalidArgumentError, TransparencyError
 from r4_mcp.machine.contract import Level
 
 from .client import AgentClient
@@ -81,13 +81,15 @@ async def test_a_key_that_rotated_before_it_was_granted_brings_its_ancestors(wor
 
 
 async def test_a_new_agent_is_a_stranger_to_those_who_were_there(world: World) -> None:
-    """Its key continues nothing, so rule 6 holds until its fingerprint is trusted."""
+    """Its key continues nothing, so it may sign nothing until its fingerprint is trusted; the others go on."""
     vault_id = world.vault()
     agent = await world.granted(vault_id, Level.READ, 0)
     state, _ = await proven(agent, vault_id, VaultTrust())
     newcomer = await world.granted(vault_id, Level.READ, 1)
-    with pytest.raises(SignerError):
-        await proven(agent, vault_id, state)
+    _, directory = await proven(agent, vault_id, state)
+    assert newcomer.key_id not in directory.signers
+    assert directory.strangers[newcomer.key_id] == newcomer.key.public.fingerprint
+    assert agent.key_id in directory.signers
     trusted = TrustAnchors(SignerTrust.TOFU, frozenset({newcomer.key.public.fingerprint}))
     _, directory = await proven(agent, vault_id, state, trusted)
     assert newcomer.key_id in directory.signers
