@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 
 from r4_mcp.core.keys import MAX_PEM_SIZE, PrivateKey, load_private_key
 from r4_mcp.core.record import is_id
-from r4_mcp.core.trust import CheckpointMode, SignerTrust
+from r4_mcp.core.trust import CheckpointMode, SignerTrust, TrustPolicy
 from r4_mcp.core.wire import ProjectId
 from r4_mcp.errors import ApiKeyFormatError, ConfigurationError, FileAccessError, NotConfiguredError
 from r4_mcp.machine.contract import DEFAULT_BASE_URL
@@ -77,8 +77,7 @@ class Settings:
     project_id: ProjectId | None
     home: Path
     trust_store: Path
-    signer_trust: SignerTrust
-    checkpoints: CheckpointMode
+    trust: TrustPolicy
     switches: Switches
     problems: tuple[ConfigurationError, ...]
 
@@ -121,8 +120,10 @@ def read_settings(environment: Mapping[str, str], known: KnownSecrets) -> Settin
         project_id=_project_id(environment, problems),
         home=home,
         trust_store=Path(store).expanduser() if store else home / "trust-store.json",
-        signer_trust=_choice(environment, "R4_SIGNER_TRUST", SignerTrust.TOFU, SignerTrust.PINNED, problems),
-        checkpoints=_choice(environment, "R4_CHECKPOINTS", CheckpointMode.REQUIRE, CheckpointMode.REQUIRE, problems),
+        trust=TrustPolicy(
+            mode=_choice(environment, "R4_SIGNER_TRUST", SignerTrust.TOFU, SignerTrust.PINNED, problems),
+            checkpoints=_choice(environment, "R4_CHECKPOINTS", CheckpointMode.REQUIRE, CheckpointMode.REQUIRE, problems),
+        ),
         switches=read_switches(environment),
         problems=tuple(problems),
     )

@@ -92,7 +92,7 @@ async def _check(runtime: VaultRuntime) -> AsyncIterator[Finding]:
         return
     yield _permissions(identity.result)
     yield _registration(identity.result, fingerprint)
-    mode = runtime.reader.mode.value
+    mode = runtime.reader.policy.mode.value
     remembered = await _attempt("trust store", _section(runtime), lambda count: f"{count} vault(s) remembered, mode {mode}")
     yield remembered.finding
     if remembered.result is None:

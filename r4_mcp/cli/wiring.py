@@ -25,6 +25,7 @@ from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.dispatch import Dispatch
+from r4_mcp.vault.evidence import Evidence
 from r4_mcp.vault.locator import Locator
 from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.registration import Registration
@@ -83,8 +84,7 @@ def local_settings(settings: Settings, known: KnownSecrets) -> tuple[Settings, E
         switches=settings.switches,
         home=settings.home,
         trust_store=settings.trust_store,
-        signer_trust=settings.signer_trust,
-        checkpoints=settings.checkpoints,
+        trust=settings.trust,
     )
     return own, embedded
 
@@ -145,7 +145,14 @@ def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, se
     key = RuntimeKey(partial(settings.load_key, known))
     registration = Registration(machine, key, platform.node()[:255] or "unknown")
     store = open_trust_store(settings, machine.base_url)
-    reader = VaultReader(machine, store, key, known, settings.signer_trust, settings.checkpoints)
+    reader = VaultReader(
+        machine=machine,
+        store=store,
+        evidence=Evidence(settings.home / "evidence"),
+        key=key,
+        known=known,
+        policy=settings.trust,
+    )
     return VaultRuntime(
         service=service_name,
         project_id=settings.project_id,

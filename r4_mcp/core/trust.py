@@ -37,6 +37,14 @@ class CheckpointMode(StrEnum):
     WHEN_PRESENT = "when-present"
 
 
+@dataclass(frozen=True, slots=True)
+class TrustPolicy:
+    """What the operator decided about trust: ``R4_SIGNER_TRUST`` and ``R4_CHECKPOINTS``."""
+
+    mode: SignerTrust = SignerTrust.TOFU
+    checkpoints: CheckpointMode = CheckpointMode.REQUIRE
+
+
 STATUS_ORDER: Final = {SignerStatus.ACTIVE: 0, SignerStatus.RETIRED: 1, SignerStatus.REVOKED: 2}
 
 

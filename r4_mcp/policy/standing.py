@@ -50,7 +50,7 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
         key="unknown",
         fingerprint=_short(fingerprint),
         waiting_for_grant=(),
-        trust_mode=None if runtime is None else runtime.reader.mode.value,
+        trust_mode=None if runtime is None else runtime.reader.policy.mode.value,
         last_verified=(),
         read_only=switches.read_only,
         reveals=not switches.no_reveal,

@@ -19,13 +19,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
 
+import anyio
+
 from r4_mcp.core import checkpoint, directory, served
 from r4_mcp.core.checkpoint import ProvenField, ProvenItem, ProvenSummary
 from r4_mcp.core.directory import Directory
 from r4_mcp.core.encoding import parse_json
 from r4_mcp.core.envelope import open_envelope
 from r4_mcp.core.served import ServedItems, ServedProject, ServedVault
-from r4_mcp.core.trust import CheckpointMode, SignerTrust, TrustAnchors, VaultTrust
+from r4_mcp.core.trust import CheckpointMode, TrustAnchors, TrustPolicy, VaultTrust
 from r4_mcp.core.wire import FieldId, ItemId, ProjectId, VaultId, read_wrapped_key
 from r4_mcp.core.wrapping import Dek
 from r4_mcp.errors import (
@@ -34,6 +36,7 @@ from r4_mcp.errors import (
     BusyError,
     CheckpointMissingError,
     DisagreementError,
+    EquivocationError,
     MalformedError,
     NotConfiguredError,
     NotFoundError,
@@ -44,6 +47,7 @@ from r4_mcp.machine import contract
 from r4_mcp.machine.client import MachineClient
 from r4_mcp.secret import KnownSecrets, Secret
 from r4_mcp.vault.concurrently import gather
+from r4_mcp.vault.evidence import Evidence, SignedCheckpoint
 from r4_mcp.vault.runtime_key import RuntimeKey
 from r4_mcp.vault.trust_store import TrustStore
 
@@ -51,6 +55,18 @@ ResultT = TypeVar("ResultT")
 
 _SWAP_TRIES: Final = 8
 _STRADDLE_TRIES: Final = 2
+
+
+class Seen:
+    """The signed checkpoints that one fetch met, in case one of them contradicts an earlier one."""
+
+    def __init__(self) -> None:
+        self.checkpoints: tuple[SignedCheckpoint, ...] = ()
+
+    def note(self, signed: SignedCheckpoint | None) -> None:
+        """Add a checkpoint, if one was served."""
+        if signed is not None:
+            self.checkpoints += (signed,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,27 +101,28 @@ class VaultReader:
     Args:
         machine: The service.
         store: What is remembered.
+        evidence: Where signed checkpoints are kept in case they are contradicted.
         key: The runtime's key; needed to open values, not to list.
         known: Where plaintexts and keys are made known.
-        mode: What first contact may pin.
-        checkpoints: What is done with answers that carry no signed checkpoint.
+        policy: What first contact may pin, and what is done with answers that carry no signed checkpoint.
     """
 
     def __init__(
         self,
+        *,
         machine: MachineClient,
         store: TrustStore,
+        evidence: Evidence,
         key: RuntimeKey,
         known: KnownSecrets,
-        mode: SignerTrust = SignerTrust.TOFU,
-        checkpoints: CheckpointMode = CheckpointMode.REQUIRE,
+        policy: TrustPolicy,
     ) -> None:
         self._machine = machine
         self._store = store
+        self._evidence = evidence
         self._key = key
         self._known = known
-        self.mode = mode
-        self._checkpoints = checkpoints
+        self.policy = policy
 
     async def list_vaults(self, project_id: ProjectId | None = None) -> tuple[ServedVault, ...]:
         """Fetch the vault list: unsigned, so only ids and search hints.
@@ -155,17 +172,18 @@ class VaultReader:
             ServiceError: Refused.
         """
 
-        async def journey(state: VaultTrust) -> tuple[VaultTrust, OpenedItem]:
+        async def journey(state: VaultTrust, seen: Seen) -> tuple[VaultTrust, OpenedItem]:
             if callable(select):
-                state, vault = await self._fetch_vault(vault_id, state)
+                state, vault = await self._fetch_vault(vault_id, state, seen)
                 item_id = select(vault)
                 raw = await self._machine.item(vault_id, item_id)
             else:
                 item_id = select
                 (state, vault), raw = await gather(
-                    partial(self._fetch_vault, vault_id, state), partial(self._machine.item, vault_id, item_id)
+                    partial(self._fetch_vault, vault_id, state, seen), partial(self._machine.item, vault_id, item_id)
                 )
             claimed = served.read_item(parse_json(raw, what="item"))
+            seen.note(claimed.detail)
             state, item, fields = checkpoint.advance_item(state, claimed, item_id, vault.summary, vault.directory)
             return state, OpenedItem(vault, item, fields)
 
@@ -181,11 +199,12 @@ class VaultReader:
             ServiceError: Refused.
         """
 
-        async def journey(state: VaultTrust) -> tuple[VaultTrust, LocatedField]:
+        async def journey(state: VaultTrust, seen: Seen) -> tuple[VaultTrust, LocatedField]:
             (state, vault), raw = await gather(
-                partial(self._fetch_vault, vault_id, state), partial(self._machine.field, vault_id, field_id)
+                partial(self._fetch_vault, vault_id, state, seen), partial(self._machine.field, vault_id, field_id)
             )
             claimed = served.read_field(parse_json(raw, what="field"))
+            seen.note(claimed.detail)
             state, field = checkpoint.advance_field(state, claimed, field_id, vault.summary, vault.directory)
             return state, LocatedField(vault, field)
 
@@ -222,7 +241,7 @@ class VaultReader:
             VerificationError: A checkpoint came after all; then it must be proven.
         """
         before = await self._store.load(vault_id)
-        if self._checkpoints is CheckpointMode.REQUIRE or before.summary is not None:
+        if self.policy.checkpoints is CheckpointMode.REQUIRE or before.summary is not None:
             raise CheckpointMissingError(f"vault {vault_id} came without its signed summary (checkpoint rule 7)")
         listing = served.read_items(parse_json(await self._machine.items(vault_id), what="item listing"))
         if listing.summary is not None or listing.vault_id != vault_id:
@@ -237,7 +256,7 @@ class VaultReader:
             VerificationError: The entry is not proven, or does not open.
         """
 
-        async def journey(state: VaultTrust) -> tuple[VaultTrust, Dek]:
+        async def journey(state: VaultTrust, _: Seen) -> tuple[VaultTrust, Dek]:
             try:
                 raw = await self._machine.wrapped_key(vault.id)
             except AbsentError as error:
@@ -272,7 +291,7 @@ class VaultReader:
             raise NotReadableError(f"field {field.line.id} is of type {field.line.type.value} and has no value to read")
         return open_envelope(dek.key, place, field.envelope, self._known, public=public_texts(located))
 
-    async def _fetch_vault(self, vault_id: VaultId, state: VaultTrust) -> tuple[VaultTrust, ProvenVault]:
+    async def _fetch_vault(self, vault_id: VaultId, state: VaultTrust, seen: Seen) -> tuple[VaultTrust, ProvenVault]:
         since = None if state.head is None else state.head.size
         raw_directory, raw_items = await gather(
             partial(self._machine.directory, vault_id, since), partial(self._machine.items, vault_id)
@@ -280,6 +299,7 @@ class VaultReader:
         claimed = directory.read_directory(parse_json(raw_directory, what="signer directory"))
         state, proven = directory.advance(state, claimed, vault_id, self._anchors())
         listing = served.read_items(parse_json(raw_items, what="item listing"))
+        seen.note(listing.summary)
         state, summary = checkpoint.advance_summary(state, listing, proven)
         return state, ProvenVault(vault_id, proven, summary)
 
@@ -289,28 +309,34 @@ class VaultReader:
         # Listing works without a private key; then no signer is ours.
         with suppress(NotConfiguredError):
             fingerprints.add(self._key.public.fingerprint)
-        return TrustAnchors(self.mode, frozenset(fingerprints))
+        return TrustAnchors(self.policy.mode, frozenset(fingerprints))
 
     async def _remembering(
         self,
         vault_id: VaultId,
-        journey: Callable[[VaultTrust], Awaitable[tuple[VaultTrust, ResultT]]],
+        journey: Callable[[VaultTrust, Seen], Awaitable[tuple[VaultTrust, ResultT]]],
         absent: str | None = None,
     ) -> ResultT:
         straddles = 0
         for _ in range(_SWAP_TRIES):
             before = await self._store.load(vault_id)
+            seen = Seen()
             try:
-                after, result = await journey(before)
+                after, result = await journey(before, seen)
             except AbsentError as error:
                 what = f"vault {vault_id}" if error.service_code == "vault_not_found" else absent or f"vault {vault_id}"
                 raise NotFoundError(f"{what} is not visible to this agent, or was archived") from None
+            except EquivocationError:
+                await anyio.to_thread.run_sync(self._evidence.keep, seen.checkpoints)
+                raise
             except (DisagreementError, SignerError):
                 straddles += 1
                 if straddles == _STRADDLE_TRIES:
                     raise
                 continue
             if await self._store.swap(vault_id, before, after):
+                if after != before:
+                    await anyio.to_thread.run_sync(self._evidence.remember, seen.checkpoints)
                 return result
         raise BusyError(f"vault {vault_id} is being changed faster than it can be read")
 
