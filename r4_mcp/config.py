@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +31,7 @@ from r4_mcp.errors import ApiKeyFormatError, ConfigurationError, FileAccessError
 from r4_mcp.machine.contract import DEFAULT_BASE_URL
 from r4_mcp.policy.rules import Switches
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
+from r4_mcp.vault.locked_file import read_private
 
 _MAX_CONFIG: Final = 64 * 1024
 _API_KEY: Final = re.compile(r"[!-\-/-~]{3,128}\.[!-\-/-~]{8,512}", re.ASCII)
@@ -144,32 +143,9 @@ def read_private_file(path: Path, max_size: int) -> bytes:
         FileAccessError: Missing, unreadable, a symlink, too large, of another user, or open to others.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else "it can't be opened"
-        hint = " (symbolic links are not followed: give the real path)" if path.is_symlink() else ""
-        raise FileAccessError(f"{path} can't be read: {reason}{hint}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        _check_status(path, status)
-        content = file.read(max_size + 1)
-    if len(content) > max_size:
-        raise FileAccessError(f"{path} is larger than {max_size} bytes, so it is not what is expected there")
-    return content
-
-
-def _check_status(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise FileAccessError(f"{path} is not a regular file")
-    if os.name != "posix":
-        return
-    if status.st_uid not in {os.geteuid(), 0}:
-        raise FileAccessError(f"{path} belongs to another user", next_step=f"Run: chown {os.geteuid()} {path}")
-    if status.st_mode & 0o077:
-        mode = stat.S_IMODE(status.st_mode)
-        raise FileAccessError(
-            f"{path} is open to other users (mode {mode:04o})", next_step=f"Run: chmod 600 {path} - then start the server again."
-        )
+        return read_private(path, max_size, root_may_own=True)
+    except FileNotFoundError:
+        raise FileAccessError(f"{path} does not exist") from None
 
 
 def _runtime_json(environment: Mapping[str, str], problems: list[ConfigurationError]) -> dict[str, str]:

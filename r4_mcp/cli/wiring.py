@@ -5,6 +5,7 @@ What this file does not do: decide, or speak MCP.
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from collections.abc import AsyncIterator
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from r4_mcp.config import Settings, read_settings
-from r4_mcp.errors import ConfigurationError
+from r4_mcp.errors import ConfigurationError, FileAccessError
 from r4_mcp.machine.client import MachineClient
 from r4_mcp.machine.contract import CONNECT_SECONDS
 from r4_mcp.policy.cursors import Cursors
@@ -76,6 +77,10 @@ def local_settings(settings: Settings, known: KnownSecrets) -> tuple[Settings, E
     # Imported here: the product rooms don't need the emulator, and serving a real vault should not pay for it.
     from r4_mcp.emulator.embedded import open_embedded  # noqa: PLC0415
 
+    try:
+        settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileAccessError(f"{settings.home} can't be made: {os.strerror(error.errno or 0)}") from None
     embedded = open_embedded(local_folder(settings), known)
     own = read_settings({"R4_CONFIG": str(embedded.config_path)}, known)
     # What the operator decided holds here too; the rest of the environment speaks of another service.

@@ -129,14 +129,22 @@ def open_envelope(
         raise EnvelopeError(f"the envelope of {where} is a second spelling of its content")
     if version != ENVELOPE_VERSION or len(iv) != IV_SIZE or len(tag) != TAG_SIZE:
         raise EnvelopeError(f"the envelope of {where} has another version, iv size or tag size than v3")
-    try:
-        plaintext = AESGCM(dek.reveal()).decrypt(iv, body + tag, place.aad())
-    except InvalidTag:
-        raise EnvelopeError(f"the envelope of {where} does not open there under this vault's key") from None
+    plaintext = open_bytes(dek, iv, body + tag, place.aad())
+    if plaintext is None:
+        raise EnvelopeError(f"the envelope of {where} does not open there under this vault's key")
     text = _utf8(plaintext)
     if text is None:
         raise EnvelopeError(f"the value of {where} is not UTF-8 text")
     return known.text(text, SecretKind.FIELD, armed=public is not None and text not in public)
+
+
+def open_bytes(dek: Secret[bytes], iv: bytes, sealed: bytes, aad: bytes) -> bytes | None:
+    """Decrypt AES-256-GCM, ``sealed`` being ciphertext and tag; None where the tag does not hold."""
+    try:
+        # reveal: seen by the cipher only.
+        return AESGCM(dek.reveal()).decrypt(iv, sealed, aad)
+    except InvalidTag:
+        return None
 
 
 def _spell(iv: bytes, tag: bytes, body: bytes) -> str:

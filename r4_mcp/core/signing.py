@@ -63,10 +63,21 @@ def verify(key: PublicKey, context: Context, payload: JsonIn, signature: str) ->
     except MalformedError:
         raise SignatureError(f"the signature for {context.value} is not base64 of at most {_MAX_SIGNATURE} bytes") from None
     try:
-        key.rsa.verify(raw, signed_bytes(context, payload), _pss(), hashes.SHA256())
+        verify_bytes(key, signed_bytes(context, payload), raw)
+    except SignatureError as error:
+        raise SignatureError(f"the signature for {context.value} {error.message}") from None
+
+
+def verify_bytes(key: PublicKey, message: bytes, signature: bytes) -> None:
+    """Prove that ``key`` signed these bytes (rule 1). What they mean is for ``verify`` to say.
+
+    Raises:
+        SignatureError: It did not.
+    """
+    try:
+        key.rsa.verify(signature, message, _pss(), hashes.SHA256())
     except InvalidSignature:
-        short = key.fingerprint[:12]
-        raise SignatureError(f"the signature for {context.value} does not verify under key {short}…") from None
+        raise SignatureError(f"does not verify under key {key.fingerprint[:12]}…") from None
 
 
 def _pss() -> padding.PSS:

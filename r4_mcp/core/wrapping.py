@@ -78,13 +78,18 @@ def unwrap(entry: WrappedKey, key: PrivateKey, known: KnownSecrets) -> Dek:
         ciphertext = b64_decode(entry.wrapped_dek, what="wrapped key", max_size=MAX_BITS // 8)
     except MalformedError:
         raise damaged from None
-    try:
-        opened = key.rsa.decrypt(ciphertext, _oaep())
-    except ValueError:
-        raise damaged from None
-    if len(opened) != DEK_SIZE:
+    opened = unwrap_bytes(ciphertext, key)
+    if opened is None or len(opened) != DEK_SIZE:
         raise damaged
     return Dek(entry.vault_id, entry.dek_version, known.octets(opened, SecretKind.DEK))
+
+
+def unwrap_bytes(ciphertext: bytes, key: PrivateKey) -> bytes | None:
+    """Decrypt RSA-OAEP as rule 4 has it; None where it does not open. What it must open to is for ``unwrap`` to say."""
+    try:
+        return key.rsa.decrypt(ciphertext, _oaep())
+    except ValueError:
+        return None
 
 
 def prove_entry(

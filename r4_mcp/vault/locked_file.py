@@ -53,17 +53,9 @@ class LockedFile:
             FileAccessError: Rule 3, too large, or unreadable.
         """
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+            return read_private(self.path, self._max_size)
         except FileNotFoundError:
             return None
-        except OSError as error:
-            raise self._problem(error) from None
-        with os.fdopen(descriptor, "rb") as file:
-            self._check(os.fstat(file.fileno()))
-            content = file.read(self._max_size + 1)
-        if len(content) > self._max_size:
-            raise FileAccessError(f"{self.path} is larger than {self._max_size} bytes")
-        return content
 
     def stamp(self) -> tuple[int, int, int] | None:
         """Return what changes with every replacement: inode, size, time of change. None if there is no file."""
@@ -135,19 +127,55 @@ class LockedFile:
         if os.name == "posix" and status.st_mode & 0o022:
             raise FileAccessError(f"{folder} can be written by other users", next_step=f"Run: chmod 700 {folder}")
 
-    def _check(self, status: os.stat_result) -> None:
-        if not stat.S_ISREG(status.st_mode):
-            raise FileAccessError(f"{self.path} is not a regular file")
-        if os.name == "posix" and status.st_uid != os.geteuid():
-            raise FileAccessError(f"{self.path} belongs to another user")
-        if os.name == "posix" and status.st_mode & _OTHERS:
-            raise FileAccessError(f"{self.path} is open to other users", next_step=f"Run: chmod 600 {self.path}")
-
     def _problem(self, error: OSError) -> FileAccessError:
-        if error.errno == errno.ELOOP:
-            return FileAccessError(f"{self.path} is a symbolic link, which is not followed")
-        reason = os.strerror(error.errno) if error.errno else "it can't be used"
-        return FileAccessError(f"{self.path} can't be used: {reason}")
+        return _unusable(self.path, error)
+
+
+def read_private(path: Path, max_size: int, *, root_may_own: bool = False) -> bytes:
+    """Read a file that is this user's alone (rule 3).
+
+    Args:
+        path: The file.
+        max_size: Bytes that it may have.
+        root_may_own: Whether root's files count too, as mounted secrets do.
+
+    Raises:
+        FileNotFoundError: There is none.
+        FileAccessError: Unreadable, a symbolic link, no regular file, too large, of another user, or open to others; names the
+            command that mends it.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unusable(path, error) from None
+    with os.fdopen(descriptor, "rb") as file:
+        _check_private(path, os.fstat(file.fileno()), root_may_own=root_may_own)
+        content = file.read(max_size + 1)
+    if len(content) > max_size:
+        raise FileAccessError(f"{path} is larger than {max_size} bytes, so it is not what is expected there")
+    return content
+
+
+def _check_private(path: Path, status: os.stat_result, *, root_may_own: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileAccessError(f"{path} is not a regular file")
+    if sys.platform == "win32":
+        return  # Modes and owners say nothing there.
+    owners = {os.geteuid(), 0} if root_may_own else {os.geteuid()}
+    if status.st_uid not in owners:
+        raise FileAccessError(f"{path} belongs to another user", next_step=f"Run: chown {os.geteuid()} {path}")
+    if status.st_mode & _OTHERS:
+        mode = stat.S_IMODE(status.st_mode)
+        raise FileAccessError(f"{path} is open to other users (mode {mode:04o})", next_step=f"Run: chmod 600 {path}")
+
+
+def _unusable(path: Path, error: OSError) -> FileAccessError:
+    if error.errno == errno.ELOOP:
+        return FileAccessError(f"{path} is a symbolic link, which is not followed", next_step="Give the real path.")
+    reason = os.strerror(error.errno) if error.errno else "unknown reason"
+    return FileAccessError(f"{path} can't be used: {reason}")
 
 
 def _acquire(descriptor: int, path: Path) -> None:
