@@ -15,6 +15,7 @@ The tree, by whose turn it is to act::
     │   ├── AmbiguousReferenceError     fits several things; carries the candidates
     │   ├── NotFoundError               nothing visible to this agent fits
     │   ├── AlreadyExistsError          creating would collide with what is there
+    │   ├── ValuesLostError             a write that was interrupted can't be finished; it must be asked for again
     │   └── NotReadableError            exists, but has no value to read (FILE fields, a broken TOTP seed)
     ├── ConfigurationError          the operator of this process has something to set or repair
     │   ├── NotConfiguredError          a setting that is needed is absent
@@ -128,6 +129,12 @@ class NotReadableError(CallerError):
     """The field exists, but has no value that can be read."""
 
     code = "not_readable"
+
+
+class ValuesLostError(CallerError):
+    """An interrupted write can't be finished: its values are sealed under a vault key that is gone. Nothing was stored."""
+
+    code = "values_lost"
 
 
 class ConfigurationError(R4Error):

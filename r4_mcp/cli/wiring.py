@@ -27,12 +27,16 @@ from r4_mcp.policy.gate import Gate
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.dispatch import Dispatch
 from r4_mcp.vault.evidence import Evidence
+from r4_mcp.vault.item_creation import ItemCreation
+from r4_mcp.vault.journal import Journal
 from r4_mcp.vault.locator import Locator
 from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.registration import Registration
 from r4_mcp.vault.runtime import VaultRuntime
 from r4_mcp.vault.runtime_key import RuntimeKey
+from r4_mcp.vault.signer import VaultSigner
 from r4_mcp.vault.trust_store import TrustStore
+from r4_mcp.vault.vault_creation import VaultCreation
 from r4_mcp.vault.writer import VaultWriter
 
 if TYPE_CHECKING:
@@ -126,6 +130,31 @@ def local_folder(settings: Settings) -> Path:
     return settings.home / "local"
 
 
+def _writer(
+    settings: Settings,
+    known: KnownSecrets,
+    machine: MachineClient,
+    reader: VaultReader,
+    registration: Registration,
+    key: RuntimeKey,
+) -> VaultWriter:
+    signer = VaultSigner(reader, key)
+    journal = Journal(settings.home / "journal", (machine.base_url, settings.access_key or ""))
+    items = ItemCreation(machine=machine, reader=reader, signer=signer, journal=journal, known=known)
+    vaults = VaultCreation(
+        machine=machine, reader=reader, signer=signer, registration=registration, key=key, journal=journal, known=known
+    )
+    return VaultWriter(
+        machine=machine,
+        reader=reader,
+        registration=registration,
+        signer=signer,
+        journal=journal,
+        items=items,
+        vaults=vaults,
+    )
+
+
 def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base_url: str, service_name: str) -> Service:
     egress = Egress(known)
     runtime = None
@@ -166,6 +195,6 @@ def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, se
         store=store,
         reader=reader,
         locator=Locator(reader, settings.project_id),
-        writer=VaultWriter(machine, reader, registration, key, known),
+        writer=_writer(settings, known, machine=machine, reader=reader, registration=registration, key=key),
         service_date=lambda: machine.service_date,
     )

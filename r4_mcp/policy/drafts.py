@@ -19,8 +19,8 @@ from r4_mcp.core.wire import Classification, FieldType, ItemType
 from r4_mcp.errors import InvalidArgumentError, NotReadableError
 from r4_mcp.machine import contract
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
+from r4_mcp.vault.item_creation import FieldDraft, ItemDraft
 from r4_mcp.vault.one_time_code import one_time_code
-from r4_mcp.vault.writer import FieldDraft, ItemDraft
 
 __all__ = [
     "MAX_FEEDBACK",
@@ -172,7 +172,8 @@ def _check_field(field: NewField, argument: str, now: float, known: KnownSecrets
     if field.generate is not None:
         if field.type not in {FieldType.PASSWORD, FieldType.SECRET}:
             raise InvalidArgumentError(f"the argument {argument}.generate works for PASSWORD and SECRET fields only")
-        return FieldDraft(name, field.type, known.text(generate(field.generate, f"{argument}.generate"), SecretKind.FIELD))
+        value = known.text(generate(field.generate, f"{argument}.generate"), SecretKind.FIELD)
+        return FieldDraft(name, field.type, value, generated=True)
     assert field.value is not None  # noqa: S101 - told to the type checker; the line above has decided it
     value = field.value
     if field.type.is_secret:

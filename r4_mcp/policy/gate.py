@@ -65,7 +65,7 @@ class Gate:
         clock: Seconds since 1970.
     """
 
-    def __init__(  # noqa: PLR0913 - one place wires it, by keyword
+    def __init__(
         self,
         *,
         runtime: VaultRuntime | None,
@@ -83,6 +83,7 @@ class Gate:
         self._egress = egress
         self._cursors = cursors
         self._clock = clock
+        self._recovered = False
 
     async def whoami(self) -> views.Standing:
         """Say who this is, what it may do, and what is missing; never fails."""
@@ -277,6 +278,10 @@ class Gate:
             # Listing needs no private key; everything else says what is missing.
             if action not in {Action.LIST, Action.REPORT}:
                 raise
+        if not self._recovered and not self._switches.read_only:
+            # Once a process: a creation that an earlier one left half done is finished before anything else is asked.
+            self._recovered = True
+            await self._runtime.writer.recover()
         return self._runtime
 
     def _position(self, cursor: str | None, listing: str) -> int:

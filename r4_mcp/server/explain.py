@@ -26,6 +26,7 @@ NEXT_STEPS: Final[dict[type[errors.R4Error], str]] = {
     errors.NotFoundError: "Look it up with list_vaults, list_items or describe_item.",
     errors.AlreadyExistsError: "Choose another name, or archive what is there first.",
     errors.NotReadableError: "Call describe_item to see which fields have a value.",
+    errors.ValuesLostError: "Store it again with its values.",
     errors.ConfigurationError: "Ask the operator of this machine to correct it; `r4-mcp --help` lists the settings.",
     errors.NotConfiguredError: "Set it and start the server again; `r4-mcp --help` lists the settings.",
     errors.ApiKeyFormatError: "Set R4_API_KEY to the key as R4 showed it: accessKey, a dot, secret.",
