@@ -45,6 +45,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         arguments = ["serve"]
     given = parser.parse_args(arguments)
+    if given.command == "emulator" and given.data is None and given.fault != "list":
+        parser.error("the emulator needs --data DIR")
     # The one instance: every secret of this process is made through it.
     known = KnownSecrets()
     try:
@@ -60,16 +62,15 @@ def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
     # Each command imports what it needs: a framework may start one process per tool call, so start-up is felt.
     import anyio  # noqa: PLC0415
 
+    from r4_mcp.cli.hygiene import seal_process  # noqa: PLC0415
     from r4_mcp.cli.logs import set_up_logging  # noqa: PLC0415
     from r4_mcp.config import read_settings  # noqa: PLC0415
 
+    seal_process()
     set_up_logging(known)
     command: str = given.command
     if command == "emulator":
-        from r4_mcp.emulator import serve as emulator  # noqa: PLC0415
-
-        emulator.run(given.data, given.port, seed=given.seed, known=known)
-        return 0
+        return _emulator(given, known)
     if command == "demo":
         from r4_mcp.cli.demo import demo  # noqa: PLC0415
 
@@ -98,6 +99,18 @@ def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
         await serve(settings, known, local=given.local)
 
     anyio.run(run_serve)
+    return 0
+
+
+def _emulator(given: argparse.Namespace, known: KnownSecrets) -> int:
+    if given.fault == "list":
+        from r4_mcp.emulator.faults import describe_faults  # noqa: PLC0415
+
+        _say(describe_faults(), known)
+        return 0
+    from r4_mcp.emulator import serve  # noqa: PLC0415
+
+    serve.run(given.data, given.port, seed=given.seed, known=known, fault=given.fault)
     return 0
 
 
@@ -146,9 +159,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_local(put)
     emulator = commands.add_parser("emulator", help="run the R4 emulator on loopback; prints one JSON line with its address")
-    emulator.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder of its data; made at first use")
+    emulator.add_argument("--data", type=Path, default=None, metavar="DIR", help="folder of its data; made at first use")
     emulator.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1; default 0 takes a free one")
     emulator.add_argument("--seed", action="store_true", help="fill it with demo vaults and write DIR/agent.json")
+    emulator.add_argument("--fault", metavar="NAME", help="be a malicious service with this lie; `list` prints them all")
     trust = commands.add_parser("trust", help="what is remembered of each vault: list, add, remove, reset, export")
     trust.add_argument("action", choices=["list", "add", "remove", "reset", "export"])
     trust.add_argument("argument", nargs="?", help="fingerprint for add and remove; vault id for reset (none: everything)")

@@ -19,10 +19,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route as HttpRoute
+from starlette.types import Receive, Scope, Send
 
 from r4_mcp.core.encoding import compact_json
 from r4_mcp.emulator import routes_account, routes_items, routes_vaults
-from r4_mcp.emulator.dispatch import Incoming, Route, answer
+from r4_mcp.emulator.dispatch import Answering, Incoming, RawReply, Route, answer
 from r4_mcp.emulator.refusal import RefusalError, Reply
 from r4_mcp.emulator.store import Store
 from r4_mcp.machine.contract import API_KEY_HEADER, API_PREFIX, HOSTNAME_HEADER
@@ -30,10 +31,15 @@ from r4_mcp.machine.contract import API_KEY_HEADER, API_PREFIX, HOSTNAME_HEADER
 ROUTES: Final = (*routes_account.ROUTES, *routes_vaults.ROUTES, *routes_items.ROUTES)
 
 
-def create_app(store: Store) -> Starlette:
-    """Return the machine API over a store. The app holds nothing else, so several may serve one store."""
+def create_app(store: Store, answering: Answering = answer) -> Starlette:
+    """Return the machine API over a store. The app holds nothing else, so several may serve one store.
+
+    Args:
+        store: The embedded vault.
+        answering: What answers each request; a faulty service has another one (``faults``).
+    """
     routes = [
-        HttpRoute(API_PREFIX + path, _endpoint(store, route), methods=[route.endpoint.method])
+        HttpRoute(API_PREFIX + path, _endpoint(store, route, answering), methods=[route.endpoint.method])
         for route in ROUTES
         for path in _paths(route)
     ]
@@ -51,7 +57,7 @@ def _paths(route: Route) -> list[str]:
     return [path]
 
 
-def _endpoint(store: Store, route: Route) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(store: Store, route: Route, answering: Answering) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         try:
             body = await _read_body(request, route.max_body)
@@ -66,7 +72,8 @@ def _endpoint(store: Store, route: Route) -> Callable[[Request], Awaitable[Respo
             hostname=request.headers.get(HOSTNAME_HEADER),
             body=body,
         )
-        return _response(await run_in_threadpool(answer, store, route, incoming))
+        reply = await run_in_threadpool(answering, store, route, incoming)
+        return _RawResponse(reply) if isinstance(reply, RawReply) else _response(reply)
 
     return serve
 
@@ -87,6 +94,21 @@ def _response(reply: Reply, headers: Mapping[str, str] | None = None) -> Respons
     response = Response(content, reply.status, headers, None if reply.body is None else "application/json")
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+class _RawResponse(Response):
+    """Sends the bytes of a ``RawReply`` as they come."""
+
+    def __init__(self, reply: RawReply) -> None:
+        super().__init__(status_code=reply.status)
+        self._reply = reply
+
+    async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in self._reply.headers.items()]
+        await send({"type": "http.response.start", "status": self._reply.status, "headers": headers})
+        async for chunk in self._reply.chunks():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _http_error(_: Request, error: Exception) -> Response:

@@ -14,7 +14,7 @@ All of it and the handler run in one transaction; a refusal rolls it back.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -81,6 +81,18 @@ class Route:
     handler: Handler
     bad_request: str = "invalid_request"
     max_body: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """An answer that is bytes already; only a faulty service gives one (``faults``)."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: Callable[[], AsyncIterator[bytes]]
+
+
+Answering: TypeAlias = Callable[[Store, Route, Incoming], Reply | RawReply]
 
 
 def answer(store: Store, route: Route, incoming: Incoming) -> Reply:

@@ -24,6 +24,9 @@ import uvicorn
 from r4_mcp.emulator import seed as seeding
 from r4_mcp.emulator.agent_file import FILE_NAME
 from r4_mcp.emulator.app import create_app
+from r4_mcp.emulator.dispatch import Answering, answer
+from r4_mcp.emulator.faults import find_fault
+from r4_mcp.emulator.faults_liar import Liar
 from r4_mcp.emulator.fresh import DEFAULT_BITS
 from r4_mcp.emulator.store import Store
 from r4_mcp.errors import ConfigurationError
@@ -34,7 +37,15 @@ _GRACE_SECONDS: Final = 3
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(directory: Path, port: int, *, seed: bool, known: KnownSecrets | None = None, bits: int = DEFAULT_BITS) -> None:
+def run(
+    directory: Path,
+    port: int,
+    *,
+    seed: bool,
+    known: KnownSecrets | None = None,
+    bits: int = DEFAULT_BITS,
+    fault: str | None = None,
+) -> None:
     """Serve the embedded vault of a folder until a signal ends it.
 
     Args:
@@ -43,14 +54,18 @@ def run(directory: Path, port: int, *, seed: bool, known: KnownSecrets | None = 
         seed: Whether to fill it with the demo's seed first.
         known: The process's known secrets; a new set if it has none.
         bits: Size of new RSA keys.
+        fault: Name of the lie to tell, as soon as a client could notice it; None for an honest service.
 
     Raises:
-        ConfigurationError: The folder is unusable, or the port is taken.
+        ConfigurationError: The folder is unusable, the port is taken, or there is no such fault.
     """
+    known = known or KnownSecrets()
+    chosen = None if fault is None else find_fault(fault)
     store = Store.open(directory)
     config_path = directory / FILE_NAME
     if seed:
-        config_path = seeding.seed(store, directory, known or KnownSecrets(), bits=bits).config_path
+        config_path = seeding.seed(store, directory, known, bits=bits).config_path
+    answering = answer if chosen is None else Liar(store, directory, known, patient=chosen).answer
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -63,7 +78,7 @@ def run(directory: Path, port: int, *, seed: bool, known: KnownSecrets | None = 
             "agentConfig": str(config_path) if config_path.exists() else None,
         }
         with _signals_only_stop():
-            _AnnouncedServer(_config(store), json.dumps(announcement)).run(sockets=[listener])
+            _AnnouncedServer(_config(store, answering), json.dumps(announcement)).run(sockets=[listener])
 
 
 class _AnnouncedServer(uvicorn.Server):
@@ -91,9 +106,9 @@ def _signals_only_stop() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _config(store: Store) -> uvicorn.Config:
+def _config(store: Store, answering: Answering) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(store),
+        create_app(store, answering),
         log_level="warning",
         access_log=False,
         server_header=False,

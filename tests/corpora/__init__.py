@@ -1,0 +1,1 @@
+"""Public test corpora, read from installed packages, never copied into this repository."""

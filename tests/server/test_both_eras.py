@@ -1,0 +1,198 @@
+"""Every tool in both protocol eras, through every door: one behaviour."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import anyio
+import pytest
+
+from r4_mcp.cli import wiring
+from r4_mcp.config import read_settings
+from r4_mcp.tools import ALL_TOOLS
+from tests.doors import ERAS, Door, Era, World, in_memory, local_environment, subprocess
+from tests.tools.schemas import check_result
+
+Way = Literal["memory", "http", "local"]
+
+pytestmark = pytest.mark.stdio
+
+every_way = pytest.mark.parametrize("way", ["memory", pytest.param("http"), pytest.param("local")])
+every_era = pytest.mark.parametrize("era", ERAS)
+
+
+@asynccontextmanager
+async def opened(way: Way, era: Era, world: World, stderr: Path) -> AsyncIterator[Door]:
+    """Open one of the doors."""
+    if way == "memory":
+        door = in_memory(world.environment, era)
+    elif way == "http":
+        door = subprocess(world.environment, stderr=stderr, era=era)
+    else:
+        door = subprocess(local_environment(world), "--local", stderr=stderr, era=era)
+    async with door as client:
+        yield client
+
+
+async def drive(door: Door) -> dict[str, dict[str, Any]]:
+    """Call every tool once in an order that makes sense; returns the results by tool."""
+    results = {"create_vault": await door.ok("create_vault", name="Era Vault", classification="INTERNAL")}
+    vault = results["create_vault"]["reference"]
+    fields = [
+        {"name": "user", "type": "TEXT", "value": "era-user"},
+        {"name": "password", "type": "PASSWORD", "value": "era password, not short"},
+    ]
+    results["create_item"] = await door.ok(
+        "create_item", vault=vault, name="Era Item", type="LOGIN", websites=["https://example.com"], fields=fields
+    )
+    item = results["create_item"]["reference"]
+    results["whoami"] = await door.ok("whoami")
+    listed = await door.ok("list_vaults")
+    # Other vaults differ from door to door; this one does not.
+    results["list_vaults"] = {**listed, "vaults": [line for line in listed["vaults"] if line["reference"] == vault]}
+    results["list_items"] = await door.ok("list_items", vault=vault, limit=10)
+    results["describe_item"] = await door.ok("describe_item", reference=item)
+    results["read_secret"] = await door.ok("read_secret", reference=item, reason="era test")
+    assert results["read_secret"]["value"] == "era password, not short"
+    results["report_gap"] = await door.ok("report_gap", summary="Era", details="Nothing is missing.")
+    results["archive_item"] = await door.ok("archive_item", reference=item)
+    results["archive_vault"] = await door.ok("archive_vault", reference=vault)
+    return results
+
+
+@pytest.fixture(scope="module")
+def reference(calm: World) -> dict[str, dict[str, Any]]:
+    """Drive every tool once in memory."""
+
+    async def run() -> dict[str, dict[str, Any]]:
+        async with in_memory(calm.environment) as door:
+            return await drive(door)
+
+    return anyio.run(run)
+
+
+def shape(value: object) -> object:
+    """Return what a result is made of: keys and types, no values."""
+    if isinstance(value, dict):
+        return {key: shape(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [shape(member) for member in value]
+    return type(value).__name__
+
+
+@every_era
+@every_way
+async def test_every_tool_gives_the_same_shape_through_every_door(
+    way: Way, era: Era, world: World, reference: dict[str, dict[str, Any]], tmp_path: Path
+) -> None:
+    """A result has its schema, and the members and types that the in-memory modern door gives."""
+    async with opened(way, era, world, tmp_path / "stderr") as door:
+        results = await drive(door)
+    assert set(results) == {tool.name for tool in ALL_TOOLS}
+    for name, payload in results.items():
+        check_result(name, payload)
+        given, wanted = shape(payload), shape(reference[name])
+        if name == "whoami":
+            assert isinstance(given, dict)
+            assert isinstance(wanted, dict)
+            # How many permissions and vaults there are is the world's business.
+            given, wanted = list(given), list(wanted)
+        assert given == wanted, name
+
+
+ERRORS: Final[dict[str, tuple[str, dict[str, Any], str]]] = {
+    "an unknown tool": ("no_such_tool", {}, "unknown_tool"),
+    "an unknown argument": ("list_vaults", {"shadow": "canary-zebra-argument"}, "invalid_argument"),
+    "an unknown argument with an unreadable name": ("list_vaults", {"CANARY zebra": 1}, "invalid_argument"),
+    "an unknown argument inside a field": (
+        "create_item",
+        {
+            "vault": "x",
+            "name": "n",
+            "type": "LOGIN",
+            "fields": [{"name": "a", "type": "TEXT", "value": "v", "canary_zebra_x": "canary-zebra"}],
+        },
+        "invalid_argument",
+    ),
+    "a missing argument": ("read_secret", {}, "invalid_argument"),
+    "a number where a text belongs": ("read_secret", {"reference": 7777777}, "invalid_argument"),
+    "a text where a number belongs": ("list_items", {"vault": "x", "limit": "canary-zebra-limit"}, "invalid_argument"),
+    "a list where a text belongs": ("describe_item", {"reference": ["canary-zebra-list"]}, "invalid_argument"),
+    "an object where a value belongs": (
+        "create_item",
+        {"vault": "x", "name": "n", "type": "LOGIN", "fields": [{"name": "a", "type": "TEXT", "value": {"canary": "zebra"}}]},
+        "invalid_argument",
+    ),
+    "a text where fields belong": (
+        "create_item",
+        {"vault": "x", "name": "n", "type": "LOGIN", "fields": "canary-zebra-fields"},
+        "invalid_argument",
+    ),
+    "a word that is no item type": (
+        "create_item",
+        {"vault": "x", "name": "n", "type": "CANARY_ZEBRA", "fields": [{"name": "a", "type": "TEXT", "value": "v"}]},
+        "invalid_argument",
+    ),
+    "a reference of four parts": ("read_secret", {"reference": "r4://canary/zebra/a/b"}, "invalid_reference"),
+    "a vault that does not exist": ("list_items", {"vault": "canary-zebra-vault"}, "not_found"),
+}
+
+
+@every_era
+@every_way
+async def test_every_error_is_one_text_and_repeats_no_value(way: Way, era: Era, world: World, tmp_path: Path) -> None:
+    """What was rejected is in no result and no log, and each next call shows that the server stayed up."""
+    stderr = tmp_path / "stderr"
+    async with opened(way, era, world, stderr) as door:
+        for what, (tool, arguments, code) in ERRORS.items():
+            payload = await door.refused(tool, code, **arguments)
+            told = json.dumps(payload).casefold()
+            assert "zebra-" not in told, what
+            assert "canary-" not in told, what
+            assert "canary zebra" not in told, what
+            assert "7777777" not in told, what
+        assert (await door.ok("whoami"))["configured"]
+    logged = stderr.read_text().casefold() if stderr.exists() else ""
+    assert "canary" not in logged
+    assert "zebra" not in logged
+    assert "Traceback" not in logged
+
+
+async def test_a_wrong_type_is_named(world: World) -> None:
+    """The message says which argument, at which place."""
+    async with in_memory(world.environment) as door:
+        fields = [{"name": "a", "type": "TEXT", "value": "v"}, {"name": "b", "type": "NO", "value": "v"}]
+        payload = await door.refused("create_item", "invalid_argument", vault="x", name="n", type="LOGIN", fields=fields)
+        assert "fields[1].type" in payload["message"]
+
+
+@pytest.mark.parametrize(("way", "era"), [("memory", "auto"), ("http", "auto"), ("http", "legacy")])
+async def test_calls_may_overlap(way: Way, era: Era, world: World, tmp_path: Path) -> None:
+    """Twelve calls at once each get their own answer."""
+    answers: dict[int, Any] = {}
+    async with opened(way, era, world, tmp_path / "stderr") as door:
+
+        async def call(number: int) -> None:
+            if number % 3 == 0:
+                answers[number] = await door.ok("list_vaults")
+            elif number % 3 == 1:
+                answers[number] = await door.refused("read_secret", "not_found", reference=f"r4://No%20Such%20{number}/a/b")
+            else:
+                answers[number] = await door.ok("whoami")
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(12):
+                tasks.start_soon(call, number)
+    assert [min(answers[number]) for number in range(12)] == ["next_cursor", "code", "agent"] * 4
+
+
+def test_the_embedded_door_is_wired_as_the_command_line_wires_it(world: World) -> None:
+    """The folder that ``local_environment`` fills is the one that ``serve --local`` opens."""
+    assert (world.home / "local" / "agent.json").exists() is False
+    environment = local_environment(world)
+    assert wiring.local_folder(read_settings(environment, world.known)) == world.home / "local"
+    assert (world.home / "local" / "agent.json").exists()

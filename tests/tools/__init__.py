@@ -1,0 +1,1 @@
+"""Tests of the tools, driven through an MCP client."""
