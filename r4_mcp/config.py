@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
 
+import httpx
+
 from r4_mcp.core.keys import MAX_PEM_SIZE, PrivateKey, load_private_key
 from r4_mcp.core.record import is_id
 from r4_mcp.core.trust import CheckpointMode, SignerTrust, TrustPolicy
@@ -37,6 +39,7 @@ _MAX_CONFIG: Final = 64 * 1024
 _API_KEY: Final = re.compile(r"[!-\-/-~]{3,128}\.[!-\-/-~]{8,512}", re.ASCII)
 ChoiceT = TypeVar("ChoiceT", SignerTrust, CheckpointMode)
 
+_PRINTABLE: Final = re.compile(r"[!-~]{1,2048}", re.ASCII)
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
 
 SETTINGS: Final = {
@@ -243,9 +246,12 @@ def _project_id(environment: Mapping[str, str], problems: list[ConfigurationErro
 def _base_url(environment: Mapping[str, str], problems: list[ConfigurationError]) -> str:
     text = environment.get("R4_BASE_URL", "").strip() or DEFAULT_BASE_URL
     try:
-        url = urlsplit(text)
-        host, port_is_fine = url.hostname or "", url.port != 0
-    except ValueError:
+        # The address that is judged is the one that is dialled: what httpx can't read, or urlsplit would clean, is refused.
+        # (httpx reads the host on access; an IDNAError of it is a ValueError.)
+        host = httpx.URL(text).host
+        url = urlsplit(text if _PRINTABLE.fullmatch(text) else "")
+        port_is_fine = url.port != 0 and bool(url.hostname)
+    except (ValueError, httpx.InvalidURL):
         host, port_is_fine, url = "", False, urlsplit("")
     plain = not (url.query or url.fragment or url.username or url.password) and port_is_fine and bool(host)
     if plain and (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):

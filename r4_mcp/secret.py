@@ -14,7 +14,7 @@ from __future__ import annotations
 import hmac
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Final, Generic, NoReturn, TypeVar
 
@@ -100,6 +100,7 @@ class KnownSecrets:
 
     def __init__(self, capacity: int = 4096) -> None:
         self._capacity = capacity
+        self._public: OrderedDict[str, None] = OrderedDict()
         self._keys: dict[str | bytes, Secret[str] | Secret[bytes]] = {}
         self._fields: OrderedDict[str | bytes, Secret[str] | Secret[bytes]] = OrderedDict()
         # DEKs are unwrapped in worker threads, so minting is guarded.
@@ -140,6 +141,24 @@ class KnownSecrets:
                 self.text(line, SecretKind.PRIVATE_KEY)
         return self.octets(pem, SecretKind.PRIVATE_KEY)
 
+    def publish(self, texts: Iterable[str]) -> None:
+        """Note texts that are public anyway: signed names, labels and websites, which listings show and the service can read.
+
+        A value that stands inside one of them gives nothing away there, and must not alarm the guard.
+        """
+        with self._lock:
+            for text in texts:
+                if text and text not in self._public:
+                    self._public[text] = None
+                    self._generation += 1
+            while len(self._public) > MAX_PUBLIC:
+                self._public.popitem(last=False)
+
+    def public(self) -> tuple[str, ...]:
+        """Return the texts that are public anyway."""
+        with self._lock:
+            return tuple(self._public)
+
     def armed(self) -> tuple[str | bytes, ...]:
         """Return the plaintexts to look for, longest first. For the egress guard and the text screen alone."""
         with self._lock:
@@ -148,7 +167,7 @@ class KnownSecrets:
 
     @property
     def generation(self) -> int:
-        """A number that grows whenever ``armed`` changes, so that a matcher knows when to rebuild."""
+        """A number that grows whenever ``armed`` or ``public`` changes, so that a matcher knows when to rebuild."""
         return self._generation
 
     def __iter__(self) -> Iterator[Secret[str] | Secret[bytes]]:
@@ -176,6 +195,9 @@ class KnownSecrets:
                 return
             self._generation += 1
 
+
+MAX_PUBLIC: Final = 100_000
+"""Public texts that are remembered; the oldest is forgotten first."""
 
 MIN_KEY_LINE: Final = 32
 """Shorter PEM lines (the last one of a body) are too common to be looked for on their own."""

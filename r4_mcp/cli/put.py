@@ -78,9 +78,12 @@ def _read_value(known: KnownSecrets) -> Secret[str]:
     if sys.stdin.isatty():
         text = getpass.getpass("Value (not shown): ")
     else:
-        raw = sys.stdin.buffer.read(MAX_VALUE_SIZE + 2)
+        # Three bytes more than the largest value: room for the line break, and one that shows that there is too much.
+        raw = sys.stdin.buffer.read(MAX_VALUE_SIZE + 3)
         # One line break at the end belongs to `echo` and editors, not to the value; everything else is kept as it is.
-        raw = raw.removesuffix(b"\n").removesuffix(b"\r")
+        raw = raw.removesuffix(b"\r\n") if raw.endswith(b"\r\n") else raw.removesuffix(b"\n")
+        if len(raw) > MAX_VALUE_SIZE:
+            raise InvalidArgumentError(f"the value on stdin is larger than {MAX_VALUE_SIZE // 1024} KiB; nothing was stored")
         decoded = _utf8(raw)
         if decoded is None:
             raise InvalidArgumentError("the value on stdin is not UTF-8 text")

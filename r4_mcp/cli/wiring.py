@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +27,7 @@ from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.dispatch import Dispatch
+from r4_mcp.server.explain import our_sentences
 from r4_mcp.vault.evidence import Evidence
 from r4_mcp.vault.item_creation import ItemCreation
 from r4_mcp.vault.journal import Journal
@@ -155,8 +157,13 @@ def _writer(
     )
 
 
+def _hostname() -> str:
+    # It becomes a header, for the operator's eyes only; whatever a header can't hold is left out.
+    return re.sub(r"[^A-Za-z0-9._-]", "", platform.node())[:255] or "unknown"
+
+
 def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base_url: str, service_name: str) -> Service:
-    egress = Egress(known)
+    egress = Egress(known, our_sentences())
     runtime = None
     cursors = None
     if settings.api_key is not None and not settings.problems:
@@ -177,7 +184,7 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
 
 def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, service_name: str) -> VaultRuntime:
     key = RuntimeKey(partial(settings.load_key, known))
-    registration = Registration(machine, key, platform.node()[:255] or "unknown")
+    registration = Registration(machine, key, _hostname())
     store = open_trust_store(settings, machine.base_url)
     reader = VaultReader(
         machine=machine,

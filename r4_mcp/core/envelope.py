@@ -98,9 +98,7 @@ def encode_value(value: str) -> bytes:
     return encoded
 
 
-def open_envelope(
-    dek: Secret[bytes], place: Place, envelope: str, known: KnownSecrets, *, public: frozenset[str] | None
-) -> Secret[str]:
+def open_envelope(dek: Secret[bytes], place: Place, envelope: str, known: KnownSecrets, *, armed: bool) -> Secret[str]:
     """Decrypt a value in its place.
 
     Args:
@@ -108,8 +106,7 @@ def open_envelope(
         place: Where the value was found; all four ids come from signed metadata.
         envelope: The served envelope string.
         known: Where the plaintext is made known.
-        public: Texts that are public anyway, such as the item's signed names and websites: a value equal to one of them does not
-            alarm the egress guard. None for fields that are not secret fields: no value of theirs does.
+        armed: Whether the value alarms the egress guard: secret fields do.
 
     Raises:
         EnvelopeError: Not a v3 envelope, damaged, or sealed for another place or under another key.
@@ -135,7 +132,7 @@ def open_envelope(
     text = _utf8(plaintext)
     if text is None:
         raise EnvelopeError(f"the value of {where} is not UTF-8 text")
-    return known.text(text, SecretKind.FIELD, armed=public is not None and text not in public)
+    return known.text(text, SecretKind.FIELD, armed=armed)
 
 
 def open_bytes(dek: Secret[bytes], iv: bytes, sealed: bytes, aad: bytes) -> bytes | None:

@@ -124,8 +124,7 @@ class Custodian:
         Raises:
             EnvelopeError: It does not open in its place.
         """
-        public: frozenset[str] | None = frozenset() if instance.type.is_secret else None
-        return open_envelope(dek.key, instance.place, instance.envelope, self.known, public=public)
+        return open_envelope(dek.key, instance.place, instance.envelope, self.known, armed=instance.type.is_secret)
 
 
 def prove_vault(db: sqlite3.Connection, vault_id: VaultId) -> ProvenVault:

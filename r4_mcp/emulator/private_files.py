@@ -92,7 +92,8 @@ def read_private(path: Path) -> bytes:
         FileAccessError: Missing, not a regular file, too large, or open to others.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        # Not blocking: opening a FIFO would wait for a writer that never comes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise FileAccessError(f"{path} can't be read: {error.strerror}") from None
     # closefd: the descriptor is looked at before it becomes a file object, which a folder can't.

@@ -38,7 +38,7 @@ class Cursors:
     def write(self, listing: str, position: int) -> str:
         """Return the cursor of a listing that continues at ``position``."""
         body = json.dumps([listing, position], separators=(",", ":")).encode("utf-8")
-        return base64.urlsafe_b64encode(self._mac(body) + body).decode("ascii").rstrip("=")
+        return _spell(self._mac(body) + body)
 
     def read(self, cursor: str, listing: str) -> int:
         """Return the position of a cursor of this listing.
@@ -54,7 +54,7 @@ class Cursors:
         except (ValueError, binascii.Error):
             raise refusal from None
         mac, body = raw[:_MAC_SIZE], raw[_MAC_SIZE:]
-        if not hmac.compare_digest(mac, self._mac(body)):
+        if _spell(raw) != cursor or not hmac.compare_digest(mac, self._mac(body)):
             raise refusal
         # The MAC holds, so the body is our own JSON.
         given, position = json.loads(body)
@@ -64,3 +64,7 @@ class Cursors:
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._key.reveal(), body, "sha256")[:_MAC_SIZE]
+
+
+def _spell(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode("ascii").rstrip("=")

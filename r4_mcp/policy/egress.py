@@ -4,26 +4,38 @@ What this file does not do: filter. A hit means that some room showed what it mu
 bug alarm.
 
 Rules:
-1. String leaves are looked at, never JSON keys, and never our own constant words.
+1. String leaves are looked at, never JSON keys. A value that stands inside our own constant words, or inside signed metadata
+   (names, labels, websites), is public anyway: it gives nothing away there and does not alarm. Else a password that equals a
+   vault's name would block every listing.
 2. Exempt is a location (the explicit read's own ``value``), never a value.
 3. Values under ``MIN_SUBSTRING`` characters are matched only as whole strings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from typing import Final
 
 from r4_mcp.core.encoding import JsonIn
-from r4_mcp.core.trust import SignerStatus
+from r4_mcp.core.trust import SignerStatus, SignerTrust
 from r4_mcp.core.wire import Classification, FieldType, ItemType, SignerType
 from r4_mcp.errors import LeakBlockedError
+from r4_mcp.machine.contract import Permission
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.sinks.spellings import MIN_SUBSTRING, spellings
 
-_ENUMS: Final[tuple[type[StrEnum], ...]] = (Classification, FieldType, ItemType, SignerType, SignerStatus)
-OUR_WORDS: Final = frozenset(member.value for enum in _ENUMS for member in enum)
+_ENUMS: Final[tuple[type[StrEnum], ...]] = (
+    Classification,
+    FieldType,
+    ItemType,
+    SignerType,
+    SignerStatus,
+    SignerTrust,
+    Permission,
+)
+_STATES: Final = ("registered", "not_registered", "another_key_is_active", "unknown", "human", "agent", "vault", "item", "AGENT")
+OUR_WORDS: Final = frozenset({*(member.value for enum in _ENUMS for member in enum), *_STATES, "r4://", "https://", "http://"})
 """Constant words of our own that a secret may happen to equal."""
 
 Location = tuple[str | int, ...]
@@ -34,10 +46,12 @@ class Egress:
 
     Args:
         known: The secrets of this process.
+        sentences: Constant sentences and names of ours that messages are made of (rule 1).
     """
 
-    def __init__(self, known: KnownSecrets) -> None:
+    def __init__(self, known: KnownSecrets, sentences: Iterable[str] = ()) -> None:
         self._known = known
+        self._words = OUR_WORDS | frozenset(sentences)
         self._generation = -1
         self._needles: tuple[str, ...] = ()
         self._short: frozenset[str] = frozenset()
@@ -53,7 +67,7 @@ class Egress:
             LeakBlockedError: A known secret stands somewhere else.
         """
         for location, text in _leaves(payload, ()):
-            if location not in exempt and text not in OUR_WORDS and self.holds_secret(text):
+            if location not in exempt and self.holds_secret(text):
                 raise LeakBlockedError("an outgoing message held a known secret outside the explicit read and was blocked")
 
     def holds_secret(self, text: str) -> bool:
@@ -67,11 +81,14 @@ class Egress:
         self._generation = self._known.generation
         needles: set[str] = set()
         short: set[str] = set()
+        words = self._words | frozenset(self._known.public())
+        corpus = "\n".join(words)
         for value in self._known.armed():
-            if len(value) >= MIN_SUBSTRING:
+            if len(value) < MIN_SUBSTRING:
+                if isinstance(value, str) and value not in words:
+                    short.add(value)
+            elif not (isinstance(value, str) and value in corpus):
                 needles |= spellings(value)
-            elif isinstance(value, str):
-                short.add(value)
         self._needles = tuple(sorted(needles, key=len, reverse=True))
         self._short = frozenset(short)
 

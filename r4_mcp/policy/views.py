@@ -22,15 +22,32 @@ MAX_DISPLAY: Final = 255
 SHORT_FINGERPRINT: Final = 16
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_BLANK: Final = (
+    (0x034F, 0x034F),  # combining grapheme joiner
+    (0x115F, 0x1160),  # Hangul fillers
+    (0x17B4, 0x17B5),  # Khmer inherent vowels
+    (0x180B, 0x180F),  # Mongolian variation selectors
+    (0x2800, 0x2800),  # Braille blank
+    (0x3164, 0x3164),  # Hangul filler
+    (0xFE00, 0xFE0F),  # variation selectors, which can carry hidden text
+    (0xFFA0, 0xFFA0),  # half-width Hangul filler
+    (0xE0100, 0xE01EF),  # variation selectors, supplement
+)
+"""Characters that show nothing although their category is a letter, mark or symbol: Default_Ignorable_Code_Point of Unicode's
+DerivedCoreProperties.txt outside category C, and the Braille blank."""
 
 
 def display(text: str) -> str:
-    """Return vault text fit for a model: control, format, private and unassigned characters escaped, length capped."""
+    """Return vault text fit for a model: what can't be seen or is not assigned is escaped, and the length is capped."""
     shown = "".join(
-        f"\\u{{{ord(character):x}}}" if unicodedata.category(character) in _INVISIBLE else character
-        for character in text[: MAX_DISPLAY + 1]
+        f"\\u{{{ord(character):x}}}" if _is_invisible(character) else character for character in text[: MAX_DISPLAY + 1]
     )
     return shown if len(text) <= MAX_DISPLAY and len(shown) <= 2 * MAX_DISPLAY else shown[:MAX_DISPLAY] + "…"
+
+
+def _is_invisible(character: str) -> bool:
+    point = ord(character)
+    return unicodedata.category(character) in _INVISIBLE or any(first <= point <= last for first, last in _BLANK)
 
 
 @dataclass(frozen=True, slots=True)

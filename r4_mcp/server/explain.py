@@ -73,6 +73,11 @@ NEXT_STEPS: Final[dict[type[errors.R4Error], str]] = {
 }
 
 
+def our_sentences() -> tuple[str, ...]:
+    """Return the constant sentences and codes that errors are told with; a secret that stands in one of them is public anyway."""
+    return (*NEXT_STEPS.values(), *(error.code for error in NEXT_STEPS))
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What a reader is told: a stable code, one sentence, the next step, and candidates to choose from."""

@@ -103,17 +103,29 @@ def _plain(schema: JsonSchema) -> JsonSchema:
         if "$ref" in node:
             # A definition's own description is its class docstring; what stands beside the reference was written for the model.
             return {**_without_docstring(walk(definitions[node["$ref"].rpartition("/")[2]])), **_rest(node, walk)}
-        return {
+        walked = {
             key: walk(member, is_properties=key == "properties" and not is_properties)
             for key, member in node.items()
-            if is_properties or key != "title"
+            if is_properties or not (key == "title" or (key == "default" and member is None))
         }
+        return walked if is_properties else _nullable(walked)
 
     return _without_docstring(walk(schema))
 
 
 def _without_docstring(schema: JsonSchema) -> JsonSchema:
     return {key: member for key, member in schema.items() if key != "description"}
+
+
+def _nullable(node: JsonSchema) -> JsonSchema:
+    """Write ``anyOf: [X, null]`` as ``type: [x, "null"]`` where X is a plain type: the same meaning in half the bytes."""
+    options = node.get("anyOf", [])
+    if len(options) == 2 and options[1] == {"type": "null"} and isinstance(options[0].get("type"), str):  # noqa: PLR2004
+        if "enum" in options[0]:
+            options[0]["enum"] = [*options[0]["enum"], None]
+        merged = {**options[0], **{key: member for key, member in node.items() if key != "anyOf"}}
+        return {**merged, "type": [options[0]["type"], "null"]}
+    return node
 
 
 def _rest(node: JsonSchema, walk: Callable[[Any], Any]) -> JsonSchema:

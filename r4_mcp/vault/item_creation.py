@@ -214,7 +214,7 @@ class ItemCreation:
             place = opened.item.place(field.line)
             if place is None or field.envelope is None:
                 return False
-            stored = open_envelope(dek.key, place, field.envelope, self._known, public=None)
+            stored = open_envelope(dek.key, place, field.envelope, self._known, armed=False)
             if not drafted.generated and stored != drafted.value:
                 return False
         return True

@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Final
 
 from r4_mcp.core.checkpoint import ProvenField
@@ -189,7 +188,8 @@ class Locator:
         return _Claimed(found.id, address(found.id, found.name, [vault.name for vault in listed]), found.name)
 
     async def _item(self, claimed: _Claimed, part: str) -> FoundItem:
-        select = ItemId(part) if is_id(part) else partial(_select, part)
+        # By name, the vault's own name is settled before anything in it is looked up.
+        select = ItemId(part) if is_id(part) else lambda vault: _select(part, _agreed(claimed, vault))
         opened = await self._reader.item(claimed.id, select)
         _agreed(claimed, opened.vault)
         return FoundItem(opened, claimed.part)

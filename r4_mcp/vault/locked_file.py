@@ -144,15 +144,20 @@ def read_private(path: Path, max_size: int, *, root_may_own: bool = False) -> by
         FileAccessError: Unreadable, a symbolic link, no regular file, too large, of another user, or open to others; names the
             command that mends it.
     """
+    # Not blocking: opening a FIFO would wait for a writer that never comes. For a regular file it changes nothing.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise _unusable(path, error) from None
-    with os.fdopen(descriptor, "rb") as file:
-        _check_private(path, os.fstat(file.fileno()), root_may_own=root_may_own)
-        content = file.read(max_size + 1)
+    try:
+        _check_private(path, os.fstat(descriptor), root_may_own=root_may_own)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(max_size + 1)
+    finally:
+        os.close(descriptor)
     if len(content) > max_size:
         raise FileAccessError(f"{path} is larger than {max_size} bytes, so it is not what is expected there")
     return content

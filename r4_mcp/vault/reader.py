@@ -13,7 +13,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +28,7 @@ from r4_mcp.core.encoding import parse_json
 from r4_mcp.core.envelope import open_envelope
 from r4_mcp.core.served import ServedItems, ServedProject, ServedVault
 from r4_mcp.core.trust import CheckpointMode, TrustAnchors, TrustPolicy, VaultTrust
-from r4_mcp.core.wire import FieldId, ItemId, ProjectId, VaultId, read_wrapped_key
+from r4_mcp.core.wire import FieldId, ItemId, ProjectId, SummaryCheckpoint, VaultId, read_wrapped_key
 from r4_mcp.core.wrapping import Dek
 from r4_mcp.errors import (
     AbsentError,
@@ -185,6 +185,7 @@ class VaultReader:
             claimed = served.read_item(parse_json(raw, what="item"))
             seen.note(claimed.detail)
             state, item, fields = checkpoint.advance_item(state, claimed, item_id, vault.summary, vault.directory)
+            self._known.publish(field.name for field in item.checkpoint.fields)
             return state, OpenedItem(vault, item, fields)
 
         return await self._remembering(vault_id, journey, absent="the item")
@@ -206,6 +207,7 @@ class VaultReader:
             claimed = served.read_field(parse_json(raw, what="field"))
             seen.note(claimed.detail)
             state, field = checkpoint.advance_field(state, claimed, field_id, vault.summary, vault.directory)
+            self._known.publish(line.name for line in field.item.checkpoint.fields)
             return state, LocatedField(vault, field)
 
         return await self._remembering(vault_id, journey, absent=f"field {field_id}")
@@ -289,7 +291,7 @@ class VaultReader:
         place = field.item.place(field.line)
         if place is None or field.envelope is None:
             raise NotReadableError(f"field {field.line.id} is of type {field.line.type.value} and has no value to read")
-        return open_envelope(dek.key, place, field.envelope, self._known, public=public_texts(located))
+        return open_envelope(dek.key, place, field.envelope, self._known, armed=field.line.type.is_secret)
 
     async def _fetch_vault(self, vault_id: VaultId, state: VaultTrust, seen: Seen) -> tuple[VaultTrust, ProvenVault]:
         since = None if state.head is None else state.head.size
@@ -301,6 +303,7 @@ class VaultReader:
         listing = served.read_items(parse_json(raw_items, what="item listing"))
         seen.note(listing.summary)
         state, summary = checkpoint.advance_summary(state, listing, proven)
+        self._known.publish(_public_texts(summary.checkpoint))
         return state, ProvenVault(vault_id, proven, summary)
 
     def _anchors(self) -> TrustAnchors:
@@ -341,10 +344,8 @@ class VaultReader:
         raise BusyError(f"vault {vault_id} is being changed faster than it can be read")
 
 
-def public_texts(located: LocatedField) -> frozenset[str] | None:
-    """Return the signed texts around a secret field, which are public anyway; None for a field that is not a secret one."""
-    if not located.field.line.type.is_secret:
-        return None
-    vault, item = located.vault.summary.checkpoint, located.field.item.checkpoint
-    names = {vault.name, item.name, *item.websites, *(field.name for field in item.fields)}
-    return frozenset(names | {other.name for other in vault.items})
+def _public_texts(summary: SummaryCheckpoint) -> Iterator[str]:
+    yield summary.name
+    for item in summary.items:
+        yield item.name
+        yield from item.websites

@@ -104,32 +104,26 @@ class Stage:
         async with open_service(settings, known) as service:
             yield service
 
-    async def contact(self) -> None:
-        """Let a new process see everything, truthfully."""
-        async with self.process() as service:
-            for line in (await succeed(service, "list_vaults"))["vaults"]:
-                assert line["verified"], line
-            await self.read_honestly(service)
-
-    async def read_honestly(self, service: Service) -> None:
-        """Read the canary in every way."""
-        await succeed(service, "list_items", vault=VAULT)
+    async def contact(self, service: Service) -> None:
+        """Let a process see everything, and read the canary in both ways."""
+        for line in (await succeed(service, "list_vaults"))["vaults"]:
+            assert line["verified"], line
         await succeed(service, "describe_item", reference=f"r4://{VAULT}/{ITEM}")
         for reference in (self.by_name, self.by_id):
             assert (await succeed(service, "read_secret", reference=reference))["value"] == self.password
 
-    async def lead_up_to(self, fault: Fault) -> None:
+    async def lead_up_to(self, fault: Fault, service: Service) -> None:
         """Play everything before the lie: what was arranged, the first contact, what changed, what was announced."""
         if fault.prepare is not None:
             fault.prepare(self.liar)
         self.liar.record()
-        await self.contact()
+        await self.contact(service)
         if fault.change is not None:
             fault.change(self.liar)
-            await self.contact()
+            await self.contact(service)
         if fault.prelude is not None:
             self.liar.tell(fault.prelude)
-            await self.contact()
+            await self.contact(service)
             assert self.liar.told
         self.liar.tell(fault.lie)
 

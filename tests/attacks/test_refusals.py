@@ -42,22 +42,17 @@ async def test_a_lie_is_refused_and_leaves_no_trace(name: str, stage: Stage, cap
     """In the process that remembers, in a new one on the same trust store; then the truth is believed again."""
     row, fault = REFUSED[name], FAULTS[name]
     async with stage.process() as remembering:
-        await stage.lead_up_to(fault)
-        stage.liar.tell(None if fault.prelude is None else fault.prelude)
-        await stage.read_honestly(remembering)
+        await stage.lead_up_to(fault, remembering)
         before = stage.trust()
-        stage.liar.tell(fault.lie)
         if not row.once_per_process:
             await refuse(stage, remembering, row, row.probes[0])
-    async with stage.process() as restarted:
-        for probe in row.probes:
-            if row.once_per_process:
-                async with stage.process() as fresh:
-                    await refuse(stage, fresh, row, probe)
-            else:
+    for probes in [[probe] for probe in row.probes] if row.once_per_process else [row.probes]:
+        async with stage.process() as restarted:
+            for probe in probes:
                 await refuse(stage, restarted, row, probe)
     assert stage.liar.told, "the lie was never told"
     assert stage.trust() == before
     stage.liar.tell(None)
-    await stage.contact()
+    async with stage.process() as later:
+        await stage.contact(later)
     stage.assert_unwritten(*capfd.readouterr())

@@ -256,6 +256,15 @@ LATER: dict[str, tuple[Growth, type[R4Error], str]] = {
 }
 
 
+@pytest.mark.parametrize("met", ["first contact", "later"])
+def test_one_id_with_two_logged_keys_is_refused(parties: Parties, met: str) -> None:
+    """Both leaves are in the log, each with its own index and proof: an id still names one key (rule 1)."""
+    state = VaultTrust() if met == "first contact" else step(VaultTrust(), first_met(parties))[0]
+    impostor = replace(parties.stranger, id=parties.agent.id, kind=SignerType.AGENT)
+    with pytest.raises(DisagreementError, match=r"repeats an entry \(directory rule 1\)"):
+        advance(state, read_directory(grown(parties, impostor)), VAULT, TOFU)
+
+
 @pytest.mark.parametrize(("lie", "error", "reason"), LATER.values(), ids=LATER.keys())
 def test_a_directory_that_contradicts_what_is_remembered_is_refused(
     parties: Parties, lie: Growth, error: type[R4Error], reason: str

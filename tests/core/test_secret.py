@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r4_mcp.secret import HIDDEN, MIN_KEY_LINE, KnownSecrets, Secret, SecretKind
+from r4_mcp.secret import HIDDEN, MAX_PUBLIC, MIN_KEY_LINE, KnownSecrets, Secret, SecretKind
 
 CANARY = "canary-5b1e"
 
@@ -204,6 +204,18 @@ def test_each_full_line_of_a_private_key_is_known() -> None:
     known = KnownSecrets()
     assert known.private_key_pem(pem).reveal() == pem
     assert set(known.armed()) == {pem, lines[1], lines[2]}
+
+
+def test_public_texts_are_noted_apart() -> None:
+    """They are looked up, never looked for; a repeated or empty one is no news; past the limit the oldest is forgotten."""
+    known = KnownSecrets()
+    known.publish(["Production", "", "Token", "Production"])
+    assert (known.public(), known.armed(), len(known), known.generation) == (("Production", "Token"), (), 0, 2)
+    known.publish(["Token"])
+    assert known.generation == 2
+    known.publish(str(number) for number in range(MAX_PUBLIC - 1))
+    assert len(known.public()) == MAX_PUBLIC
+    assert known.public()[0] == "Token"
 
 
 def test_known_secrets_show_their_number_only() -> None:

@@ -158,12 +158,12 @@ def test_envelopes_are_judged_alike(row: dict[str, Any]) -> None:
         FieldInstanceId(row["fieldInstanceId"]),
     )
     if row["valid"]:
-        value = open_envelope(dek, place, row["envelope"], known, public=None)
+        value = open_envelope(dek, place, row["envelope"], known, armed=False)
         assert value.reveal() == row["plaintext"]
         assert seal(dek, place, value, bytes.fromhex(row["ivHex"])) == row["envelope"]
         return
     with pytest.raises(EnvelopeError) as refused:
-        open_envelope(dek, place, row["envelope"], known, public=None)
+        open_envelope(dek, place, row["envelope"], known, armed=False)
     in_decryption = "does not open there" in str(refused.value) or "not UTF-8" in str(refused.value)
     assert in_decryption == row["why"].startswith("damaged")
 

@@ -62,7 +62,7 @@ async def test_a_created_item_proves_and_opens(world: World, vault_id: VaultId, 
         place = item.place(field.line)
         assert place is not None
         assert field.envelope is not None
-        opened.append(open_envelope(dek.key, place, field.envelope, world.known, public=None).reveal())
+        opened.append(open_envelope(dek.key, place, field.envelope, world.known, armed=False).reveal())
     assert opened == [value for _, _, value in fields]
 
 

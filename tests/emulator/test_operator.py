@@ -47,7 +47,7 @@ async def read_all(world: World, agent: AgentClient, vault_id: VaultId) -> tuple
         for field in fields:
             place = item.place(field.line)
             if place is not None and field.envelope is not None:
-                opened = open_envelope(dek.key, place, field.envelope, world.known, public=None)
+                opened = open_envelope(dek.key, place, field.envelope, world.known, armed=False)
                 values[field.line.id] = opened.reveal()
     return state, values
 

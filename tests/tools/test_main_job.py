@@ -25,8 +25,8 @@ async def descriptions(door: Door) -> list[dict[str, Any]]:
     """Describe every item of every vault."""
     found = []
     for vault in (await door.ok("list_vaults"))["vaults"]:
-        for item in (await door.ok("list_items", vault=vault["reference"]))["items"]:
-            found.append(await door.ok("describe_item", reference=item["reference"]))
+        items = (await door.ok("list_items", vault=vault["reference"]))["items"]
+        found += [await door.ok("describe_item", reference=item["reference"]) for item in items]
     return found
 
 

@@ -141,3 +141,12 @@ async def test_a_name_is_found_among_vaults_granted_later(world: World) -> None:
         vault_id = operator.create_vault("Later")
         operator.grant(world.seeded.credentials.agent_id, vault_id, Level.READ)
         assert (await one.locator.vault("later")).vault.id == vault_id
+
+
+async def test_a_swapped_name_is_refused_before_anything_is_looked_up(world: World) -> None:
+    """A list that gives one vault the name of another: no item of the wrong one is fetched."""
+    await renamed_list(world, {"Engineering": "Production", "Production": "Engineering"})
+    async with runtime(world) as one:
+        with pytest.raises(DisagreementError):
+            await one.locator.item("r4://Engineering/Sentry")
+    assert not [line for line in world.tap.lines() if "/items/" in line]

@@ -1,0 +1,1 @@
+"""Takes one defence out at a time and asks whether a test notices."""

@@ -1,0 +1,56 @@
+"""Which tests guard which file, and which defences are caught first by another one.
+
+A mutant of a file is killed by the tests of that file, not by whatever else happens to fail: a proof that stands only at the far end
+of the house is a weak one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import r4_mcp
+
+PACKAGE: Final = Path(r4_mcp.__file__).parent
+
+TESTS: Final[dict[str, tuple[str, ...]]] = {
+    "core/checkpoint.py": ("core/test_checkpoint*.py", "core/test_trust_only_grows.py"),
+    "core/directory.py": ("core/test_directory*.py", "core/test_trust_only_grows.py"),
+    "core/encoding.py": ("core/test_encoding.py",),
+    "core/envelope.py": ("core/test_envelope.py",),
+    "core/keys.py": ("core/test_keys.py",),
+    "core/merkle.py": ("core/test_merkle.py",),
+    "core/record.py": ("core/test_record.py", "core/test_wire.py", "core/test_served.py"),
+    "core/served.py": ("core/test_served.py",),
+    "core/signing.py": ("core/test_signing.py",),
+    "core/trust_codec.py": ("core/test_trust_codec.py", "vault/test_trust_store.py"),
+    "core/wire.py": ("core/test_wire.py",),
+    "core/wrapping.py": ("core/test_wrapping.py",),
+    "machine/client.py": ("machine/test_client.py",),
+    "vault/concurrently.py": ("vault/test_concurrently.py",),
+    "vault/evidence.py": ("vault/test_evidence.py", "vault/test_reader.py"),
+    "vault/item_creation.py": ("vault/test_lost_replies.py", "vault/test_writer.py"),
+    "vault/journal.py": ("vault/test_lost_replies.py",),
+    "vault/locator.py": ("vault/test_locator.py",),
+    "vault/locked_file.py": ("vault/test_locked_file.py", "vault/test_trust_store.py"),
+    "vault/one_time_code.py": ("vault/test_one_time_code.py",),
+    "vault/reader.py": ("vault/test_reader.py",),
+    "vault/references.py": ("vault/test_references.py",),
+    "vault/registration.py": ("vault/test_registration.py",),
+    "vault/runtime_key.py": ("vault/test_reader.py",),
+    "vault/signer.py": ("vault/test_writer.py",),
+    "vault/trust_store.py": ("vault/test_trust_store.py", "vault/test_trust_machine.py"),
+    "vault/vault_creation.py": ("vault/test_lost_replies.py", "vault/test_writer.py"),
+    "vault/writer.py": ("vault/test_writer.py", "vault/test_lost_replies.py"),
+}
+"""File under the package → patterns of test modules under ``tests``. A file that is not here is reported, not skipped."""
+
+COVERED: Final[dict[tuple[str, str, str, str], str]] = {}
+"""Mutant → the defence that catches it first. Only for what no input can tell apart; a missing test is not a defence."""
+
+
+def tests_of(file: str) -> tuple[str, ...]:
+    """Return the test modules of a file that exist, as paths under the repository."""
+    folder = PACKAGE.parent / "tests"
+    found = {path for pattern in TESTS.get(file, ()) for path in folder.glob(pattern)}
+    return tuple(path.relative_to(folder.parent).as_posix() for path in sorted(found))
