@@ -177,6 +177,10 @@ class KnownSecrets:
     def __len__(self) -> int:
         return len(self._keys) + len(self._fields)
 
+    def __bool__(self) -> bool:
+        # An empty set is still the process's one instance; `known or KnownSecrets()` must not replace it.
+        return True
+
     def __repr__(self) -> str:
         return f"KnownSecrets({len(self)})"
 

@@ -5,11 +5,13 @@ after every rule held, and each step takes the last step's proof as an argument,
 
 Rules, cited by errors as "checkpoint rule N":
 1. The checkpoint is for the vault and item that were asked for.
-2. Its signer is in the proven directory, not revoked; a retired one verifies nothing newer than what was noted at its retirement.
+2. Its signer is in the proven directory, not revoked; a retired one verifies no summary newer than the one noted at its
+   retirement, and no detail newer than one that was seen since then.
 3. The signature verifies under that signer's key and the checkpoint's own context.
 4. Versions never go down; the same version has the same digest.
 5. Served ids equal signed ids, nothing hidden, nothing added, and served names, types, websites, groups equal signed ones.
-6. Summary and detail of one item agree.
+6. Summary and detail of one item agree, and a detail does not change under a summary that stands still: every write makes a new
+   summary.
 7. There is a checkpoint. What never had one may be listed as unverified where the operator says so; nothing here proves it.
 """
 
@@ -48,6 +50,8 @@ class ProvenSummary:
     signer: Signer
     field_counts: Mapping[ItemId, int]
     """Unsigned counts, for display only."""
+    floor: int
+    """The summary version that was verified before this fetch began (0: none): what is served beside it is at least that new."""
 
     def item(self, item_id: ItemId) -> SignedItem | None:
         """Return the item's signed line, if the vault holds it."""
@@ -112,7 +116,8 @@ def advance_summary(state: VaultTrust, served: ServedItems, directory: Directory
         )
     signers = _note_retirements(state.signers, checkpoint)
     counts = MappingProxyType(dict(served.field_counts))
-    return replace(state, summary=pinned, signers=signers), ProvenSummary(checkpoint, signer, counts)
+    floor = 0 if state.summary is None else state.summary.version
+    return replace(state, summary=pinned, signers=signers), ProvenSummary(checkpoint, signer, counts, floor)
 
 
 def advance_item(
@@ -184,12 +189,15 @@ def _advance_detail(
     pin = state.details.get(item_id)
     remembered = None if pin is None else PinnedVersion(pin.version, pin.digest)
     pinned = _newest(remembered, checkpoint.version, digest(Context.DETAIL, payload), f"detail of item {item_id}")
+    if pin is not None and checkpoint.version > pin.version:
+        _may_be_newer(state, pin, signer, summary, item_id)
     listed = summary.item(item_id)
     line = SignedItem(item_id, checkpoint.name, checkpoint.type, checkpoint.websites, checkpoint.group_id)
     if listed != line:
         raise DisagreementError(f"summary and detail of item {item_id} contradict each other (checkpoint rule 6)")
     websites = checkpoint.websites if signer.kind is SignerType.USER else None if pin is None else pin.human_websites
-    details = {**state.details, item_id: PinnedDetail(pinned.version, pinned.digest, websites)}
+    floor = summary.floor if pin is None or checkpoint.version > pin.version else max(pin.summary_floor, summary.floor)
+    details = {**state.details, item_id: PinnedDetail(pinned.version, pinned.digest, websites, floor)}
     return replace(state, details=MappingProxyType(details)), ProvenItem(checkpoint, signer)
 
 
@@ -211,6 +219,16 @@ def _not_after_retirement(state: VaultTrust, signer: Signer, version: int, vault
             f"signer {signer.id} of vault {vault_id} retired at summary version {noted} and can't sign version {version} "
             "(checkpoint rule 2)"
         )
+
+
+def _may_be_newer(state: VaultTrust, pin: PinnedDetail, signer: Signer, summary: ProvenSummary, item_id: ItemId) -> None:
+    retired = state.signers[signer.id].retired_summary
+    if signer.status is SignerStatus.RETIRED and retired is not None and pin.summary_floor >= retired:
+        raise SignerError(
+            f"signer {signer.id} retired before item {item_id} changed and can't have signed it (checkpoint rule 2)"
+        )
+    if summary.checkpoint.version <= pin.summary_floor:
+        raise DisagreementError(f"item {item_id} changed without a new summary of its vault (checkpoint rule 6)")
 
 
 def _note_retirements(signers: Mapping[KeyId, PinnedSigner], checkpoint: SummaryCheckpoint) -> Mapping[KeyId, PinnedSigner]:

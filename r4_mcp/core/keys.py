@@ -31,6 +31,10 @@ MAX_PEM_SIZE: Final = 16_384
 """Bytes; a 4096-bit PKCS#8 PEM has about 3,300."""
 
 
+_SPKI_BEGIN: Final = "-----BEGIN PUBLIC KEY-----"
+_SPKI_END: Final = "-----END PUBLIC KEY-----"
+
+
 @dataclass(frozen=True, slots=True)
 class PublicKey:
     """A public key that passed rule 1.
@@ -73,6 +77,9 @@ def load_public_key(pem: str, *, what: str) -> PublicKey:
     """
     if len(pem) > MAX_PEM_SIZE:
         raise MalformedError(f"{what} is larger than {MAX_PEM_SIZE} bytes")
+    # One spelling: cryptography also takes PKCS#1, text around the PEM, and the first of several keys.
+    if not (pem.startswith(_SPKI_BEGIN) and pem.count("-----BEGIN") == 1 and pem.rstrip().endswith(_SPKI_END)):
+        raise MalformedError(f"{what} is not a public key in PEM (SPKI, one key, nothing around it)")
     try:
         key = load_pem_public_key(pem.encode("ascii"))
     except (ValueError, UnsupportedAlgorithm):
@@ -100,6 +107,7 @@ def load_private_key(pem: bytes, *, passphrase: bytes | None = None) -> PrivateK
         raise PrivateKeyError(f"the private key is larger than {MAX_PEM_SIZE} bytes, so it is not one RSA key in PEM")
     if b"PUBLIC KEY-----" in pem:
         raise PrivateKeyError("a public key was given where the private key is needed")
+    passphrase = passphrase or None  # An empty passphrase is none; cryptography tells them apart.
     try:
         key = load_pem_private_key(pem, password=passphrase)
     except TypeError:

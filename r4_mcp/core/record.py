@@ -115,11 +115,6 @@ class Record:
             raise self._wrong(key, "a list of distinct ids")
         return found
 
-    def empty_list(self, key: str) -> None:
-        """Check that a member is the empty list: a feature of R4 that this profile does not speak."""
-        if self._list(key):
-            raise self._wrong(key, "an empty list")
-
     def parts(self, key: str, read: Callable[[Json, str], PartT]) -> tuple[PartT, ...]:
         """Return a list member, each entry read by ``read(entry, what)``."""
         return tuple(read(entry, f"{self.what}.{key}[{index}]") for index, entry in enumerate(self._list(key)))

@@ -187,7 +187,7 @@ def read_me(value: Json) -> Me:
         org_id=record.optional_text("orgId"),
         permissions=record.texts("permissions"),
         active_key_id=None if key_id is None else KeyId(key_id),
-        active_fingerprint=record.hex_digest("activeFingerprint") if record.has("activeFingerprint") else None,
+        active_fingerprint=None if record.optional_text("activeFingerprint") is None else record.hex_digest("activeFingerprint"),
         vault_write_allowed=write.boolean("allowed"),
         vault_write_reason=write.optional_text("reason"),
     )

@@ -108,11 +108,20 @@ class PinnedDek:
 
 @dataclass(frozen=True, slots=True)
 class PinnedDetail:
-    """The highest detail version of one item, and the websites of the last one that a person signed."""
+    """The highest detail version of one item, and what it was seen under.
+
+    Attributes:
+        version: The highest version verified.
+        digest: The digest that goes with it (hex SHA-256).
+        human_websites: The websites of the last detail that a person signed.
+        summary_floor: A summary version that the service had reached when it served this detail: every write makes a new summary,
+            so while the vault stands there, no newer detail exists.
+    """
 
     version: int
     digest: str
     human_websites: tuple[str, ...] | None
+    summary_floor: int
 
 
 @dataclass(frozen=True, slots=True)

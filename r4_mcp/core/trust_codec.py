@@ -24,7 +24,7 @@ from r4_mcp.errors import MalformedError
 
 _TRUST: Final = frozenset({"signers", "head", "summary", "dek", "details"})
 _SIGNER: Final = frozenset({"kind", "fingerprint", "status", "previousId", "retiredSummary", "retiredDek"})
-_DETAIL: Final = frozenset({"version", "digest", "humanWebsites"})
+_DETAIL: Final = frozenset({"version", "digest", "humanWebsites", "summaryFloor"})
 _WHAT: Final = "trust store"
 
 
@@ -40,6 +40,7 @@ def dump_trust(state: VaultTrust) -> dict[str, Json]:
                 "version": pin.version,
                 "digest": pin.digest,
                 "humanWebsites": None if pin.human_websites is None else list(pin.human_websites),
+                "summaryFloor": pin.summary_floor,
             }
             for item_id, pin in state.details.items()
         },
@@ -115,4 +116,4 @@ def _read_dek(record: Record) -> PinnedDek:
 def _read_detail(value: Json, key: str) -> PinnedDetail:
     pin = exact(value, f"{_WHAT}.details.{key}", _DETAIL)
     websites = pin.texts("humanWebsites") if pin.has("humanWebsites") else None
-    return PinnedDetail(pin.integer("version", minimum=1), pin.hex_digest("digest"), websites)
+    return PinnedDetail(pin.integer("version", minimum=1), pin.hex_digest("digest"), websites, pin.integer("summaryFloor"))

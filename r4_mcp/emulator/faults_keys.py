@@ -29,6 +29,7 @@ from r4_mcp.emulator.faults_liar import (
     Hand,
     Liar,
     Lie,
+    admit_attacker,
     admit_insider,
     edit_of,
     editing,
@@ -37,7 +38,6 @@ from r4_mcp.emulator.faults_liar import (
     rows,
     text,
 )
-from r4_mcp.emulator.faults_log import GROWN
 from r4_mcp.emulator.faults_signers import status_of
 from r4_mcp.emulator.fresh import new_iv
 from r4_mcp.emulator.signing_keys import key_by_id
@@ -93,9 +93,8 @@ def _seal_chosen(asked: Asked, body: dict[str, Json]) -> None:
             field["value"] = seal(_their_dek(asked.liar), place, value, new_iv())
 
 
-def _substituting(hand: Callable[[Liar], Hand] | None, directory: Edit | None = None) -> Lie:
-    edits = {GET_WRAPPED_KEY: _substitute(hand), GET_ITEM: _seal_chosen, GET_FIELD: _seal_chosen}
-    return editing({**edits, GET_DIRECTORY: directory} if directory is not None else edits)
+def _substituting(hand: Callable[[Liar], Hand] | None) -> Lie:
+    return editing({GET_WRAPPED_KEY: _substitute(hand), GET_ITEM: _seal_chosen, GET_FIELD: _seal_chosen})
 
 
 def _attacker(liar: Liar) -> Hand:
@@ -218,7 +217,8 @@ FAULTS: Final = (
     Fault(
         "dek-substituted-by-listed-attacker",
         "The attacker's vault key is signed by the attacker, whom the directory lists with valid proofs.",
-        _substituting(_attacker, GROWN),
+        _substituting(_attacker),
+        change=admit_attacker,
         remembered=True,
     ),
     Fault(

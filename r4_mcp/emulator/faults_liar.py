@@ -23,8 +23,10 @@ from typing import Final, TypeAlias
 from r4_mcp.core.encoding import Json
 from r4_mcp.core.keys import PrivateKey, load_private_key
 from r4_mcp.core.signing import Context, sign
+from r4_mcp.core.trust import SignerStatus
 from r4_mcp.core.wire import KeyId, SignerRef, SignerType, VaultId, signed_envelope
 from r4_mcp.emulator.custody import Custodian
+from r4_mcp.emulator.directory_log import admit
 from r4_mcp.emulator.dispatch import Incoming, RawReply, Route, answer
 from r4_mcp.emulator.embedded import PERMISSIONS
 from r4_mcp.emulator.fresh import generate_private_key, new_id
@@ -33,7 +35,7 @@ from r4_mcp.emulator.private_files import read_private
 from r4_mcp.emulator.refusal import Reply
 from r4_mcp.emulator.registration import KeyRequest, register
 from r4_mcp.emulator.seed import OPERATOR_KEY_FILE
-from r4_mcp.emulator.signing_keys import user_key
+from r4_mcp.emulator.signing_keys import SigningKey, add_key, user_key
 from r4_mcp.emulator.store import Store
 from r4_mcp.emulator.vault_rows import all_vaults
 from r4_mcp.errors import FileAccessError
@@ -255,6 +257,16 @@ def admit_insider(liar: Liar) -> None:
         liar.insider_id = register(db, credentials.agent_id, KeyRequest(liar.insider_key.public)).id
     for vault_id in liar.vault_ids():
         liar.operator.grant(credentials.agent_id, vault_id, Level.WRITE)
+
+
+def admit_attacker(liar: Liar) -> None:
+    """Add the attacker's key to every vault's log, as a service can without asking anybody."""
+    hand = liar.attacker
+    key = SigningKey(hand.ref.id, hand.ref.kind, new_id(), hand.key.public, SignerStatus.ACTIVE, None, None)
+    with liar.store.write() as db:
+        add_key(db, key)
+        for vault_id in liar.vault_ids():
+            admit(db, vault_id, key)
 
 
 def place_of(asked: Asked) -> str:

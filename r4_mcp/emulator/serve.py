@@ -59,7 +59,7 @@ def run(
     Raises:
         ConfigurationError: The folder is unusable, the port is taken, or there is no such fault.
     """
-    known = known or KnownSecrets()
+    known = KnownSecrets() if known is None else known
     chosen = None if fault is None else find_fault(fault)
     store = Store.open(directory)
     config_path = directory / FILE_NAME

@@ -21,12 +21,14 @@ from r4_mcp.machine import contract
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
 from r4_mcp.vault.item_creation import FieldDraft, ItemDraft
 from r4_mcp.vault.one_time_code import one_time_code
+from r4_mcp.vault.references import MAX_REFERENCE
 
 __all__ = [
     "MAX_FEEDBACK",
     "MAX_FIELDS",
     "MAX_GENERATED",
     "MAX_NAME",
+    "MAX_REFERENCE",
     "MAX_VALUE_KIB",
     "MAX_WEBSITE",
     "MAX_WEBSITES",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from r4_mcp.policy.drafts import MAX_REFERENCE
 from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.views import Archived
 from r4_mcp.tools.tool import Arguments, Tool
@@ -14,7 +15,7 @@ from r4_mcp.tools.tool import Arguments, Tool
 class ArchiveItemArguments(Arguments):
     """The item."""
 
-    reference: Annotated[str, Field(description="r4://vault/item", min_length=1, max_length=4096)]
+    reference: Annotated[str, Field(description="r4://vault/item", min_length=1, max_length=MAX_REFERENCE)]
 
 
 async def _run(gate: Gate, arguments: ArchiveItemArguments) -> Archived:

@@ -10,6 +10,7 @@ from r4_mcp.policy.drafts import (
     MAX_FIELDS,
     MAX_GENERATED,
     MAX_NAME,
+    MAX_REFERENCE,
     MAX_WEBSITE,
     MAX_WEBSITES,
     MIN_GENERATED,
@@ -46,7 +47,7 @@ class FieldArguments(Arguments):
 class CreateItemArguments(Arguments):
     """The item."""
 
-    vault: Annotated[str, Field(description="r4://vault, or the vault's name or id.", min_length=1, max_length=4096)]
+    vault: Annotated[str, Field(description="r4://vault, or the vault's name or id.", min_length=1, max_length=MAX_REFERENCE)]
     name: Annotated[str, Field(description=f"1 to {MAX_NAME} characters; not secret.", min_length=1, max_length=MAX_NAME)]
     type: Annotated[ItemType, Field(strict=False)]
     websites: Annotated[

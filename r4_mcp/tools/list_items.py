@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from r4_mcp.policy.drafts import MAX_REFERENCE
 from r4_mcp.policy.gate import DEFAULT_ITEMS, MAX_ITEMS, Gate
 from r4_mcp.policy.views import ItemList
 from r4_mcp.tools.tool import Arguments, Tool
@@ -14,7 +15,7 @@ from r4_mcp.tools.tool import Arguments, Tool
 class ListItemsArguments(Arguments):
     """Vault and page."""
 
-    vault: Annotated[str, Field(description="r4://vault, or the vault's name or id.", min_length=1, max_length=4096)]
+    vault: Annotated[str, Field(description="r4://vault, or the vault's name or id.", min_length=1, max_length=MAX_REFERENCE)]
     cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=512)] = None
     limit: Annotated[int | None, Field(description=f"1 to {MAX_ITEMS}; default {DEFAULT_ITEMS}.", ge=1, le=MAX_ITEMS)] = None
 

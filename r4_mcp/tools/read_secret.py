@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from r4_mcp.policy.drafts import MAX_REFERENCE
 from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.views import RevealedField
 from r4_mcp.tools.tool import Arguments, Tool
@@ -19,7 +20,7 @@ class ReadSecretArguments(Arguments):
         Field(
             description="r4://vault/item/field, r4://vault/item with one secret field, or a key like GITHUB_PRODUCTION_TOKEN.",
             min_length=1,
-            max_length=4096,
+            max_length=MAX_REFERENCE,
         ),
     ]
     reason: Annotated[str | None, Field(description="Why it is needed, for the operator's log; not secret.", max_length=500)] = (

@@ -1,6 +1,6 @@
 """Several requests at once, with one plain error.
 
-What this file does not do: limit how many; callers pass a handful.
+What this file does not do: try again, or go on after an error: the first one cancels the rest.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from r4_mcp.core.record import is_id
 from r4_mcp.errors import AmbiguousReferenceError, NotFoundError, ReferenceSyntaxError
 
 SCHEME: Final = "r4://"
-MAX_REFERENCE: Final = 4096
-"""Characters of a whole reference."""
+MAX_REFERENCE: Final = 9_216
+"""Characters of a whole reference: three names of 255 characters, each character up to 12 when percent-encoded."""
 
 _RAW_PART: Final = re.compile(r"(?:[^/?#%\x00-\x1f\x7f]|%[0-9A-Fa-f]{2})+")
 _UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import settings
 
 from r4_mcp.secret import KnownSecrets
 
 from .builders import Parties, make_parties
 from .met import Met, meet
+
+# A slow machine is no failed law: how long one example takes is not what these properties are about.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from r4_mcp.core.checkpoint import advance_item, advance_summary
 from r4_mcp.core.directory import Directory
 from r4_mcp.core.signing import Context, digest
 from r4_mcp.core.trust import PinnedVersion, SignerStatus, VaultTrust
-from r4_mcp.errors import SignerError
+from r4_mcp.errors import DisagreementError, SignerError
 
 from .builders import (
     FIELDS,
@@ -93,15 +93,41 @@ def test_a_signer_first_met_retired_keeps_its_last_version(parties: Parties) -> 
         seen(state, parties.agent, 8, directory)
 
 
-@pytest.mark.xfail(strict=True, reason="rule 2 is not checked for details: a retired key still signs newer ones")
-def test_a_retired_signer_of_details_verifies_nothing_newer(parties: Parties) -> None:
-    """Every write makes a new summary; under the summary noted at its retirement, a retired signer has no newer detail."""
+def test_a_retired_signer_signs_no_detail_newer_than_one_seen_since(parties: Parties) -> None:
+    """Every write makes a new summary; a detail seen at the summary of its retirement is the last one that it signed."""
     state, directory, _ = rotated(parties)
-    state, proven = advance_summary(state, listing(signed_summary(parties.agent, summary(5, 2))), directory)
+    last = listing(signed_summary(parties.agent, summary(5, 2)))
+    state, _ = advance_summary(state, last, directory)
+    state, proven = advance_summary(state, last, directory)
     state, _, _ = advance_item(state, served_item(signed_detail(parties.agent, detail(3))), ITEM, proven, directory)
     newer = served_item(signed_detail(parties.agent, detail(4, fields=FIELDS[:2])))
     with pytest.raises(SignerError, match="checkpoint rule 2"):
         advance_item(state, newer, ITEM, proven, directory)
+
+
+def test_a_detail_fetched_before_its_retirement_was_seen_may_still_grow(parties: Parties) -> None:
+    """On the first look nothing says that the detail was the last one, so an honest later one is not refused."""
+    state, directory = step(VaultTrust(), [parties.human, parties.agent.served_as(RETIRED), parties.peer])
+    state, proven = advance_summary(state, listing(signed_summary(parties.agent, summary(5))), directory)
+    state, _, _ = advance_item(state, served_item(signed_detail(parties.agent, detail(3))), ITEM, proven, directory)
+    newer = served_item(signed_detail(parties.agent, detail(4, fields=FIELDS[:2])))
+    state, _, _ = advance_item(state, newer, ITEM, proven, directory)
+    assert state.details[ITEM].version == 4
+
+
+def test_a_detail_does_not_change_under_a_summary_that_stands_still(parties: Parties) -> None:
+    """Whoever signed it: a write without a new summary is none."""
+    state, directory = step(VaultTrust(), first_met(parties))
+    same = listing(signed_summary(parties.human, summary(5)))
+    state, _ = advance_summary(state, same, directory)
+    state, proven = advance_summary(state, same, directory)
+    state, _, _ = advance_item(state, served_item(signed_detail(parties.human, detail(1))), ITEM, proven, directory)
+    newer = served_item(signed_detail(parties.human, detail(2, fields=FIELDS[:2])))
+    with pytest.raises(DisagreementError, match="checkpoint rule 6"):
+        advance_item(state, newer, ITEM, proven, directory)
+    state, proven = advance_summary(state, listing(signed_summary(parties.human, summary(6))), directory)
+    state, _, _ = advance_item(state, newer, ITEM, proven, directory)
+    assert state.details[ITEM].version == 2
 
 
 def test_a_revoked_signer_verifies_nothing(parties: Parties) -> None:

@@ -6,7 +6,7 @@ import itertools
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from r4_mcp.core.envelope import IV_SIZE, MAX_ENVELOPE_SIZE, MAX_VALUE_SIZE, Place, encode_value, open_envelope, seal

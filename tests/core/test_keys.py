@@ -87,7 +87,6 @@ SECOND_SPELLINGS: dict[str, Callable[[str, str], str]] = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="the library also reads PKCS#1, text around a key, and the first of several")
 @pytest.mark.parametrize("spell", SECOND_SPELLINGS.values(), ids=SECOND_SPELLINGS.keys())
 def test_a_public_key_has_one_spelling(parties: Parties, spell: Callable[[str, str], str]) -> None:
     """Rule 2: one SPKI PEM and nothing else, as the second implementation has it."""

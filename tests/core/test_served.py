@@ -126,7 +126,6 @@ READERS = {
         served.read_me,
         ME,
         frozenset({"tenantId", "orgId", "activeEncryptionKeyId", "activeFingerprint", "reason"}),
-        frozenset({"activeFingerprint"}),
     ),
     "key registration": Reader(served.read_registration, {"encryptionKeyId": identifier("key"), "fingerprint": "ab" * 32}),
     "creation": Reader(served.read_created, {"id": VAULT}),

@@ -48,7 +48,7 @@ states = st.builds(
     st.none() | st.builds(PinnedDek, versions, digests),
     st.dictionaries(
         ids.map(ItemId),
-        st.builds(PinnedDetail, versions, digests, st.none() | st.lists(TEXTS, max_size=2).map(tuple)),
+        st.builds(PinnedDetail, versions, digests, st.none() | st.lists(TEXTS, max_size=2).map(tuple), versions),
         max_size=3,
     ).map(MappingProxyType),
 )
@@ -63,7 +63,7 @@ HONEST: Final[Json] = dump_trust(
         LogHead(2, bytes(32)),
         PinnedVersion(3, "cd" * 32),
         PinnedDek(1, "ef" * 32),
-        {ItemId(identifier("item")): PinnedDetail(1, "01" * 32, ("https://api.example.com",))},
+        {ItemId(identifier("item")): PinnedDetail(1, "01" * 32, ("https://api.example.com",), 1)},
     )
 )
 MAY_BE_NULL: Final = {"previousId", "retiredSummary", "retiredDek", "head", "summary", "dek", "humanWebsites"}

@@ -130,7 +130,7 @@ def open_wrap(row: dict[str, Any]) -> bytes:
         signers={key_id: PinnedSigner(kind, key.public.fingerprint, active, None) for key_id, (kind, key) in keys.items()}
     )
     checkpoint = SummaryCheckpoint(entry.vault_id, 1, "vector", None, entry.dek_version, (), b"[]")
-    summary = ProvenSummary(checkpoint, directory.signers[entry.signer.id], {})
+    summary = ProvenSummary(checkpoint, directory.signers[entry.signer.id], {}, 0)
     _, dek = advance_dek(state, entry, directory, summary, PRIVATE[row["key"]], KnownSecrets())
     return dek.key.reveal()
 

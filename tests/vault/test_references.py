@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from r4_mcp.core.record import is_id
@@ -27,9 +27,11 @@ OTHER_ID = "89abcdef0123456789abcdef"
 ADDRESSABLE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60).filter(
     lambda name: name not in {".", ".."}
 )
+PATIENT = settings(deadline=None)
 PARTS = st.lists(ADDRESSABLE | st.just(ID), min_size=1, max_size=3)
 
 
+@PATIENT
 @given(PARTS)
 @example(["a/b", "50% #1?", "\x00\n\x7f"])
 @example(["...", "r4://", "%2e%2e"])
@@ -43,7 +45,6 @@ def test_parsing_what_was_written_is_identity(parts: list[str]) -> None:
     assert written.count("/") == 1 + len(parts)
 
 
-@pytest.mark.xfail(strict=True, reason="three long names of long letters are written longer than what is parsed")
 def test_the_longest_addressable_names_can_be_parsed() -> None:
     """What ``address`` calls addressable by name, the parser reads: 255 letters of four bytes each, three times."""
     name = "\U0001f511" * 255
@@ -51,6 +52,7 @@ def test_the_longest_addressable_names_can_be_parsed() -> None:
     assert parse_reference(write_reference(name, name, name)) == Reference(name, name, name)
 
 
+@PATIENT
 @given(st.binary(min_size=12, max_size=12).map(bytes.hex))
 def test_an_id_is_always_an_id(text: str) -> None:
     """24 lowercase hex characters parse to the id, spelled plainly or percent-encoded."""
@@ -154,6 +156,7 @@ def test_a_screaming_key_is_made_of_both_names(names: tuple[str, str], key: str 
     assert screaming_key(*names) == key
 
 
+@PATIENT
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_every_screaming_key_is_one_to_the_parser(item: str, field: str) -> None:
     """What is made parses as made, and making it again changes nothing."""
@@ -163,7 +166,7 @@ def test_every_screaming_key_is_one_to_the_parser(item: str, field: str) -> None
         assert screaming(key) == key
 
 
-@pytest.mark.parametrize("text", ["token", "Token", "A__B", "_A", "A_", "A-B", "A B", "\u00c9", "A\n", "A" * 4097])
+@pytest.mark.parametrize("text", ["token", "Token", "A__B", "_A", "A_", "A-B", "A B", "\u00c9", "A\n", "A" * 9_217])
 def test_what_is_neither_reference_nor_key_is_refused(text: str) -> None:
     """Only SCREAMING_SNAKE_CASE stands for a field without the scheme."""
     with pytest.raises(ReferenceSyntaxError):
@@ -242,6 +245,7 @@ def test_a_name_that_can_be_mistaken_is_addressed_by_id(name: str, siblings: lis
     assert address(ID, name, [name, *siblings]) == ID
 
 
+@PATIENT
 @given(st.lists(ADDRESSABLE | st.sampled_from(["Token", "TOKEN", "token", ".", "", ID]), min_size=1, max_size=5), st.data())
 def test_an_address_leads_back_to_its_thing(names: list[str], data: st.DataObject) -> None:
     """Written and parsed, the address of a thing matches that thing and no other, whatever stands beside it."""

@@ -57,7 +57,7 @@ SIGNERS = st.builds(
     retired_summary=st.none() | st.integers(0, MAX_INT),
     retired_dek=st.none() | st.integers(0, MAX_INT),
 )
-DETAILS = st.builds(PinnedDetail, VERSIONS, DIGESTS, st.none() | st.lists(TEXTS, max_size=3).map(tuple))
+DETAILS = st.builds(PinnedDetail, VERSIONS, DIGESTS, st.none() | st.lists(TEXTS, max_size=3).map(tuple), VERSIONS)
 STATES = st.builds(
     VaultTrust,
     signers=st.dictionaries(IDS.map(KeyId), SIGNERS, max_size=3).map(MappingProxyType),
