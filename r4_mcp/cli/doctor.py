@@ -154,7 +154,7 @@ def _bad(step: str, error: R4Error) -> Finding:
 def _clock(date: str | None) -> Finding:
     try:
         served = parsedate_to_datetime(date or "").timestamp()
-    except ValueError:
+    except (ValueError, OverflowError):
         return Finding("clock", None, "the service tells no time to compare with")
     skew = round(time.time() - served)
     if abs(skew) <= MAX_SKEW_SECONDS:

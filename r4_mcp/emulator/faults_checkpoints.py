@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from r4_mcp.core.encoding import Json, b64_encode, canonical, compact_json
-from r4_mcp.core.signing import SALT_LENGTH, Context
-from r4_mcp.core.wire import read_detail, read_summary
+from r4_mcp.core.signing import SALT_LENGTH, Context, sign
+from r4_mcp.core.wire import Signed, read_detail, read_summary
 from r4_mcp.emulator.faults_contents import ELSEWHERE
 from r4_mcp.emulator.faults_liar import (
     Answer,
@@ -63,14 +63,16 @@ def advanced(body: dict[str, Json], member: str = SUMMARY) -> int:
     return number(part(part(body[member])["checkpoint"])["version"]) + 1
 
 
-def next_summaries(liar: Liar) -> None:
+def next_summaries(liar: Liar, by: Hand | None = None) -> None:
     """Sign the next version of every vault's summary, in the store; nothing else changes."""
+    hand = by or liar.colluder
     with liar.store.write() as db:
         for vault_id in liar.vault_ids():
             vault = find_vault(db, vault_id)
             if vault is not None:
                 stored = read_summary(vault.summary, "stored summary").checkpoint
-                replace_summary(db, liar.custodian.sign_summary(replace(stored, version=stored.version + 1)))
+                following = replace(stored, version=stored.version + 1)
+                replace_summary(db, Signed(following, hand.ref, sign(hand.key, Context.SUMMARY, following.payload())))
 
 
 def next_details(liar: Liar) -> None:
@@ -82,7 +84,7 @@ def next_details(liar: Liar) -> None:
                 replace_detail(db, liar.custodian.sign_detail(replace(stored, version=stored.version + 1)))
 
 
-def _all_next(liar: Liar) -> None:
+def _next_everything(liar: Liar) -> None:
     next_summaries(liar)
     next_details(liar)
 
@@ -232,14 +234,14 @@ FAULTS: Final = (
         "detail-replayed",
         "Items and fields are the older ones, with their own honest signatures.",
         replaying(GET_ITEM, GET_FIELD),
-        change=next_details,
+        change=_next_everything,
         remembered=True,
     ),
     Fault(
         "everything-replayed",
         "Every read is answered as it was at an earlier time.",
         replaying(LIST_ITEMS, GET_ITEM, GET_FIELD, GET_WRAPPED_KEY),
-        change=_all_next,
+        change=_next_everything,
         remembered=True,
     ),
     Fault("summary-forked", "A signer signs two summaries of one version.", edit_of(_fork_summary, LIST_ITEMS), remembered=True),

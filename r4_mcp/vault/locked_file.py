@@ -94,6 +94,8 @@ class LockedFile:
         Raises:
             FileAccessError: Disk full, read-only folder, or the like; the old file is whole.
         """
+        if len(content) > self._max_size:
+            raise FileAccessError(f"{self.path} would become larger than {self._max_size} bytes; nothing was written")
         temporary = self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE_FILE)
@@ -156,6 +158,8 @@ def read_private(path: Path, max_size: int, *, root_may_own: bool = False) -> by
         _check_private(path, os.fstat(descriptor), root_may_own=root_may_own)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(max_size + 1)
+    except OSError as error:
+        raise _unusable(path, error) from None
     finally:
         os.close(descriptor)
     if len(content) > max_size:

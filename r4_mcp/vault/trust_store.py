@@ -158,12 +158,16 @@ class TrustStore:
 
     def _change(self, change: Callable[[Section], Section]) -> None:
         with self._file.locked():
+            # Under the lock the file itself counts: a stamp can look the same after two quick replacements.
+            self._cached = None
             sections = dict(self._sections())
             before = self.section()
             after = change(before)
             if after is before:
                 return
             sections[self._owner] = after
+            # The marker comes after the file, so that a crash in between loses nothing; that it can come is settled before.
+            self._make_marker_folder()
             self._write(sections)
             self._mark()
 
@@ -173,11 +177,16 @@ class TrustStore:
         self._file.replace(canonical({"schema": SCHEMA, "checksum": checksum, "body": body}) + b"\n")
         self._cached = (self._file.stamp(), dict(sections))
 
+    def _make_marker_folder(self) -> None:
+        try:
+            self._marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileAccessError(f"{self._marker.parent} can't be made: {os.strerror(error.errno or 0)}") from None
+
     def _mark(self) -> None:
         if self._marker.exists():
             return
         try:
-            self._marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(self._marker, os.O_WRONLY | os.O_CREAT, 0o600))
         except OSError as error:
             raise FileAccessError(f"{self._marker} can't be made: {os.strerror(error.errno or 0)}") from None

@@ -240,7 +240,6 @@ def test_a_symbolic_link_is_not_followed(file: LockedFile) -> None:
     assert moved.read_bytes() == OLD
 
 
-@pytest.mark.xfail(reason="os.fdopen refuses a folder with a bare IsADirectoryError before it is checked", strict=False)
 def test_a_folder_in_the_files_place_is_refused(path: Path) -> None:
     """What is not a regular file is not read."""
     path.mkdir(parents=True, mode=0o700)
@@ -266,7 +265,6 @@ def test_a_file_over_its_limit_is_refused(file: LockedFile) -> None:
         file.read()
 
 
-@pytest.mark.xfail(reason="replace writes more than read accepts: the file could never be read again", strict=False)
 def test_content_over_the_limit_is_not_written(file: LockedFile) -> None:
     """What could not be read back is refused, and the old content stays."""
     with pytest.raises(FileAccessError, match=f"larger than {MAX_SIZE} bytes"):

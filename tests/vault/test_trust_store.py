@@ -261,7 +261,6 @@ async def test_a_store_open_to_others_is_refused(store: TrustStore, path: Path) 
     assert raised.value.next_step == f"Run: chmod 600 {path}"
 
 
-@pytest.mark.xfail(reason="a marker that can't be made is reported only after the pins were written", strict=False)
 async def test_a_store_is_never_without_its_marker(path: Path) -> None:
     """Rule 4 needs the marker: where it can't be made nothing is remembered, or a loss would look like first use."""
     (path.parent).mkdir(mode=0o700)
@@ -305,7 +304,6 @@ async def test_a_killed_process_blocks_nobody(store: TrustStore, path: Path) -> 
     assert lock.stat().st_ino == inode
 
 
-@pytest.mark.xfail(reason="under the lock too, the file is not read again when its stamp looks the same", strict=False)
 def test_a_store_that_another_process_wrote_is_read_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under the lock the file itself counts: a recycled inode of the same size within one tick of the clock hides no pin."""
     mine, other = open_store(path), open_store(path)
