@@ -28,7 +28,7 @@ from r4_mcp.errors import (
 )
 from r4_mcp.policy import views
 from r4_mcp.policy.cursors import Cursors
-from r4_mcp.policy.drafts import NewItem, check_item, check_name
+from r4_mcp.policy.drafts import MAX_NAME, NewItem, check_item, check_name
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.rules import Action, Switches, Target, decide
 from r4_mcp.policy.screen import refuse_secrets
@@ -365,13 +365,15 @@ def _item_lines(found: FoundVault, start: int, size: int) -> list[views.ItemLine
 def _field_line(found: FoundItem, field_id: str) -> views.FieldLine:
     checkpoint = found.opened.item.checkpoint
     field = next(field for field in checkpoint.fields if field.id == field_id)
+    key = screaming_key(checkpoint.name, field.name)
     return views.FieldLine(
         reference=found.field_reference(field.id),
         id=field.id,
         name=display(field.name),
         type=field.type.value,
         secret=field.type.is_secret,
-        key=screaming_key(checkpoint.name, field.name),
+        # A key is for typing; of names beyond the limits there is none, and the reference is there in any case.
+        key=key if key is not None and len(key) <= 2 * MAX_NAME + 1 else None,
     )
 
 
