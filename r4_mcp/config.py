@@ -33,12 +33,14 @@ from r4_mcp.errors import ApiKeyFormatError, ConfigurationError, FileAccessError
 from r4_mcp.machine.contract import DEFAULT_BASE_URL
 from r4_mcp.policy.rules import Switches
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
+from r4_mcp.sinks.spellings import MIN_SUBSTRING
 from r4_mcp.vault.locked_file import read_private
 
 _MAX_CONFIG: Final = 64 * 1024
 _API_KEY: Final = re.compile(r"[!-\-/-~]{3,128}\.[!-\-/-~]{8,512}", re.ASCII)
 ChoiceT = TypeVar("ChoiceT", SignerTrust, CheckpointMode)
 
+_R4_KEY_LIKE: Final = re.compile(r"rk_[A-Za-z0-9]{4,}\.\S{8,}", re.ASCII)
 _PRINTABLE: Final = re.compile(r"[!-~]{1,2048}", re.ASCII)
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
 
@@ -49,7 +51,7 @@ SETTINGS: Final = {
     "R4_PRIVATE_KEY_PATH": "Path of the agent's RSA private key in PEM (mode 0600).",
     "R4_PRIVATE_KEY": "The private key itself in PEM; prefer a file.",
     "R4_BASE_URL": f"Address of the service; default {DEFAULT_BASE_URL}.",
-    "R4_PROJECT_ID": "Only vaults of this project.",
+    "R4_PROJECT_ID": "Only vaults of this project are listed and found by name (a filter, not a boundary).",
     "R4_HOME": "Folder of profiles, the embedded vault and state; default ~/.r4.",
     "R4_TRUST_STORE_PATH": "File that remembers what was verified; default under R4_HOME.",
     "R4_SIGNER_TRUST": "tofu (default) pins a vault's signers at first contact; pinned accepts only fingerprints you added.",
@@ -109,6 +111,7 @@ class Settings:
 def read_settings(environment: Mapping[str, str], known: KnownSecrets) -> Settings:
     """Read the configuration; problems are collected, not raised."""
     problems: list[ConfigurationError] = []
+    environment = _judge_paths(environment, known, problems)
     runtime = _runtime_json(environment, problems)
     api_key = _api_key(environment, runtime, known, problems)
     home = Path(environment.get("R4_HOME") or Path.home() / ".r4").expanduser()
@@ -149,6 +152,39 @@ def read_private_file(path: Path, max_size: int) -> bytes:
         return read_private(path, max_size, root_may_own=True)
     except FileNotFoundError:
         raise FileAccessError(f"{path} does not exist") from None
+
+
+_PATHS: Final = ("R4_CONFIG", "R4_API_KEY_FILE", "R4_PRIVATE_KEY_PATH", "R4_HOME", "R4_TRUST_STORE_PATH")
+_MAX_PATH: Final = 1024
+
+
+def _judge_paths(environment: Mapping[str, str], known: KnownSecrets, problems: list[ConfigurationError]) -> dict[str, str]:
+    """Return the environment without path settings that hold no path.
+
+    A key pasted where its path belongs is a common slip, and errors about files name the path: so such a text is armed, reported
+    by its setting's name alone, and never becomes a path.
+    """
+    judged = dict(environment)
+    for name in _PATHS:
+        text = environment.get(name, "")
+        looks_secret = "-----" in text or text.lstrip().startswith("{") or _R4_KEY_LIKE.fullmatch(text.strip()) is not None
+        if looks_secret or len(text) > _MAX_PATH or not text.isprintable() or _has_no_home(text):
+            del judged[name]
+            if len(text) >= MIN_SUBSTRING:
+                known.private_key_pem(text.encode("utf-8", "replace"))
+                known.text(text, SecretKind.API_KEY)
+                for part in re.findall(r"[A-Za-z0-9_+/=-]{8,}", text):
+                    known.text(part, SecretKind.API_KEY)
+            problems.append(ConfigurationError(f"{name} does not hold a path", next_step=f"Set {name} to the path of a file."))
+    return judged
+
+
+def _has_no_home(text: str) -> bool:
+    try:
+        Path(text).expanduser()
+    except RuntimeError:  # "~somebody" who is not there
+        return True
+    return False
 
 
 def _runtime_json(environment: Mapping[str, str], problems: list[ConfigurationError]) -> dict[str, str]:
@@ -203,8 +239,8 @@ def _api_key(
 
 
 _HOW_TO_CONFIGURE: Final = (
-    "Set R4_CONFIG to the agent's runtime JSON, or R4_API_KEY and R4_PRIVATE_KEY_PATH, and start the server again; "
-    "or start it with `r4-mcp serve --local` for the embedded vault, which needs no account."
+    "Set R4_CONFIG to the agent's runtime JSON, or R4_API_KEY and R4_PRIVATE_KEY_PATH, and start again; "
+    "or use the embedded vault, which needs no account, with --local (`r4-mcp serve --local`)."
 )
 
 

@@ -33,6 +33,7 @@ class SecretKind(Enum):
     PRIVATE_KEY = "private key"
     DEK = "vault key"
     FIELD = "field value"
+    DRAFT = "value of a draft"
 
 
 class Secret(Generic[ValueT]):
@@ -103,6 +104,7 @@ class KnownSecrets:
         self._public: OrderedDict[str, None] = OrderedDict()
         self._keys: dict[str | bytes, Secret[str] | Secret[bytes]] = {}
         self._fields: OrderedDict[str | bytes, Secret[str] | Secret[bytes]] = OrderedDict()
+        self._drafts: OrderedDict[str | bytes, Secret[str] | Secret[bytes]] = OrderedDict()
         # DEKs are unwrapped in worker threads, so minting is guarded.
         self._lock = threading.Lock()
         self._generation = 0
@@ -162,7 +164,7 @@ class KnownSecrets:
     def armed(self) -> tuple[str | bytes, ...]:
         """Return the plaintexts to look for, longest first. For the egress guard and the text screen alone."""
         with self._lock:
-            values = [*self._keys, *self._fields]
+            values = [*self._keys, *self._fields, *self._drafts]
         return tuple(sorted(values, key=len, reverse=True))
 
     @property
@@ -172,10 +174,10 @@ class KnownSecrets:
 
     def __iter__(self) -> Iterator[Secret[str] | Secret[bytes]]:
         with self._lock:
-            return iter([*self._keys.values(), *self._fields.values()])
+            return iter([*self._keys.values(), *self._fields.values(), *self._drafts.values()])
 
     def __len__(self) -> int:
-        return len(self._keys) + len(self._fields)
+        return len(self._keys) + len(self._fields) + len(self._drafts)
 
     def __bool__(self) -> bool:
         # An empty set is still the process's one instance; `known or KnownSecrets()` must not replace it.
@@ -186,19 +188,24 @@ class KnownSecrets:
 
     def _remember(self, value: str | bytes, minted: Secret[str] | Secret[bytes], kind: SecretKind) -> None:
         with self._lock:
-            if kind is SecretKind.FIELD:
-                if value in self._fields:
-                    self._fields.move_to_end(value)
+            if kind in {SecretKind.FIELD, SecretKind.DRAFT}:
+                # Drafts have a memory of their own, so that a flood of them pushes no revealed value out.
+                kept = self._fields if kind is SecretKind.FIELD else self._drafts
+                if value in kept:
+                    kept.move_to_end(value)
                     return
-                self._fields[value] = minted
-                while len(self._fields) > self._capacity:
-                    self._fields.popitem(last=False)
+                kept[value] = minted
+                while len(kept) > (self._capacity if kind is SecretKind.FIELD else min(self._capacity, MAX_DRAFTS)):
+                    kept.popitem(last=False)
             elif value not in self._keys:
                 self._keys[value] = minted
             else:
                 return
             self._generation += 1
 
+
+MAX_DRAFTS: Final = 512
+"""Values of drafts (of writes, stored or refused) that are remembered; the oldest is forgotten first."""
 
 MAX_PUBLIC: Final = 100_000
 """Public texts that are remembered; the oldest is forgotten first."""

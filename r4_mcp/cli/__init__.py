@@ -44,7 +44,10 @@ def main(argv: list[str] | None = None) -> int:
             parser.print_help()
             return 0
         arguments = ["serve"]
-    given = parser.parse_args(arguments)
+    given, extra = parser.parse_known_args(arguments)
+    if extra:
+        # Not repeated: it may be a value that somebody meant to store.
+        parser.error("there are extra arguments; values are asked for or read from stdin, never taken from the command line")
     if given.command == "emulator" and given.data is None and given.fault != "list":
         parser.error("the emulator needs --data DIR")
     # The one instance: every secret of this process is made through it.
@@ -56,6 +59,13 @@ def main(argv: list[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BaseExceptionGroup as group:
+        # Task groups wrap what ends a server from outside: an interrupt, or a client that closed its end.
+        if group.subgroup(KeyboardInterrupt) is not None:
+            return INTERRUPTED
+        if group.split((OSError, ValueError))[1] is None and group.subgroup(BrokenPipeError) is not None:
+            return FAILED
+        raise
 
 
 def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
@@ -164,13 +174,29 @@ def _parser() -> argparse.ArgumentParser:
     emulator.add_argument("--seed", action="store_true", help="fill it with demo vaults and write DIR/agent.json")
     emulator.add_argument("--fault", metavar="NAME", help="be a malicious service with this lie; `list` prints them all")
     trust = commands.add_parser("trust", help="what is remembered of each vault: list, add, remove, reset, export")
-    trust.add_argument("action", choices=["list", "add", "remove", "reset", "export"])
-    trust.add_argument("argument", nargs="?", help="fingerprint for add and remove; vault id for reset (none: everything)")
-    _add_local(trust)
+    _add_trust_actions(trust)
     doctor = commands.add_parser("doctor", help="check key, permissions, registration, clock, network and each vault")
     _add_local(doctor)
     commands.add_parser("demo", help="watch the main job: emulator, server and client, on this machine only")
     return parser
+
+
+def _add_trust_actions(trust: argparse.ArgumentParser) -> None:
+    actions = trust.add_subparsers(dest="action", required=True, metavar="action")
+    for name, told, wanted in (
+        ("list", "vaults, signers, versions, and fingerprints that you added", None),
+        ("add", "accept signers with this key, in any vault that shows one", "fingerprint"),
+        ("remove", "take that back; vaults that pinned it already keep it", "fingerprint"),
+        ("reset", "forget one vault, or everything: the next contact is a first contact", "vault"),
+        ("export", "short log fingerprints, to compare with another holder", None),
+    ):
+        action = actions.add_parser(name, help=told, description=told)
+        action.set_defaults(argument=None)
+        if wanted == "fingerprint":
+            action.add_argument("argument", metavar="fingerprint", help="SHA-256 of the signer's public key, 64 hex characters")
+        elif wanted == "vault":
+            action.add_argument("argument", metavar="vault", nargs="?", help="id of one vault; without it everything")
+        _add_local(action)
 
 
 def _add_local(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ ends the demo with exit status 1.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -215,7 +216,8 @@ def _snippet() -> dict[str, Any]:
     return {
         "mcpServers": {
             "r4": {
-                "command": "r4-mcp",
+                # Hosts don't have a virtual environment's PATH, so the command is told in full.
+                "command": shutil.which("r4-mcp") or str(Path(sys.executable).with_name("r4-mcp")),
                 "args": ["serve"],
                 "env": {"R4_CONFIG": "/absolute/path/of/agent.json"},
             }

@@ -6,7 +6,9 @@ What this file does not do: change a field that exists.
 from __future__ import annotations
 
 import getpass
+import signal
 import sys
+from contextlib import suppress
 from typing import Final
 
 from r4_mcp.cli.wiring import Service, open_local, open_service
@@ -19,7 +21,7 @@ from r4_mcp.vault.locator import FoundVault
 from r4_mcp.vault.references import Named, Reference, match, parse_reference, write_reference
 from r4_mcp.vault.runtime import VaultRuntime
 
-_NOT_YET: Final = "Archive the item and put it again with all its fields, or choose another item name."
+_NOT_YET: Final = "Choose another item name; put stores one field per item. An agent can archive the old item."
 
 
 async def put(
@@ -46,6 +48,9 @@ async def put(
             _refuse_existing(vault, parsed.item)
         # Asked for only now: nobody types a secret to learn that there is no place for it.
         value = _read_value(known)
+        if field_type.is_secret:
+            # Armed before anything is created, so that a value typed into the reference by mistake is refused there too.
+            known.arm(value, SecretKind.FIELD)
         place = write_reference(parsed.vault)
         if vault is None:
             place = (await service.gate.create_vault(parsed.vault, None, None)).reference
@@ -76,7 +81,7 @@ def _refuse_existing(found: FoundVault, item: str) -> None:
 
 def _read_value(known: KnownSecrets) -> Secret[str]:
     if sys.stdin.isatty():
-        text = getpass.getpass("Value (not shown): ")
+        text = _ask()
     else:
         # Three bytes more than the largest value: room for the line break, and one that shows that there is too much.
         raw = sys.stdin.buffer.read(MAX_VALUE_SIZE + 3)
@@ -89,6 +94,18 @@ def _read_value(known: KnownSecrets) -> Secret[str]:
             raise InvalidArgumentError("the value on stdin is not UTF-8 text")
         text = decoded
     return known.text(text, SecretKind.FIELD, armed=False)
+
+
+def _ask() -> str:
+    # The event loop's own handler would only note a Ctrl-C while the prompt blocks; this one ends the prompt.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    entered = None
+    with suppress(EOFError, KeyboardInterrupt):
+        entered = getpass.getpass("Value (not shown): ")
+    signal.signal(signal.SIGINT, before)
+    if not entered:
+        raise InvalidArgumentError("nothing was entered, so nothing was stored", next_step="Run the command again.")
+    return entered
 
 
 def _utf8(raw: bytes) -> str | None:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -108,6 +109,8 @@ async def open_service(settings: Settings, known: KnownSecrets) -> AsyncIterator
     async with httpx.AsyncClient(
         follow_redirects=False,
         trust_env=False,
+        # No cookie of the service is kept or sent back.
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
         limits=httpx.Limits(max_connections=_MAX_CONNECTIONS),
     ) as http:

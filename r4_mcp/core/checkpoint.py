@@ -117,7 +117,8 @@ def advance_summary(state: VaultTrust, served: ServedItems, directory: Directory
     signers = _note_retirements(state.signers, checkpoint)
     counts = MappingProxyType(dict(served.field_counts))
     floor = 0 if state.summary is None else state.summary.version
-    return replace(state, summary=pinned, signers=signers), ProvenSummary(checkpoint, signer, counts, floor)
+    moved = replace(state, summary=pinned, signers=signers, name=checkpoint.name)
+    return moved, ProvenSummary(checkpoint, signer, counts, floor)
 
 
 def advance_item(

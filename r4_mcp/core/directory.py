@@ -4,7 +4,8 @@ What this file does not do: fetch, store, or ask a person. It takes what was rem
 directory with the next state, or raises.
 
 Rules, cited by errors as "directory rule N":
-1. The directory is for the vault that was asked for; ids and leaf indexes are distinct.
+1. The directory is for the vault that was asked for; ids, leaf indexes and keys are distinct: a key has one entry, so it can't be
+   a person's and an agent's, or revoked and active.
 2. A signer's fingerprint is that of its public key, an RSA key that ``keys`` allows.
 3. Each signer's leaf is in the log: its inclusion proof leads to the head's root.
 4. The log continues the remembered one: a valid consistency proof from that head, never smaller.
@@ -164,7 +165,8 @@ def advance(state: VaultTrust, served: ServedDirectory, vault_id: VaultId, ancho
     if served.vault_id != vault_id:
         raise DisagreementError(f"the signer directory of vault {vault_id} is for another vault (directory rule 1)")
     indexes = {claim.leaf_index for claim in served.claims}
-    if len(claims) != len(served.claims) or len(indexes) != len(served.claims):
+    fingerprints = {claim.key.fingerprint for claim in served.claims}
+    if not len(claims) == len(indexes) == len(fingerprints) == len(served.claims):
         raise DisagreementError(f"the signer directory of vault {vault_id} repeats an entry (directory rule 1)")
     _prove_log(state, served, vault_id)
     pins = dict(state.signers)
@@ -235,7 +237,9 @@ def _admit(
     by_anchor = [
         claim
         for claim in waiting
-        if claim.key.fingerprint in anchors.fingerprints or (first_contact and anchors.mode is SignerTrust.TOFU)
+        if claim.key.fingerprint in anchors.fingerprints
+        or (claim.key.fingerprint == anchors.own and claim.kind is SignerType.AGENT)
+        or (first_contact and anchors.mode is SignerTrust.TOFU)
     ]
     for claim in by_anchor:
         pins[claim.id] = _pin(claim)

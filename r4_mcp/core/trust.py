@@ -54,11 +54,13 @@ class TrustAnchors:
 
     Attributes:
         mode: Whether first contact pins what it sees.
-        fingerprints: Fingerprints that the operator added, and our own key's.
+        fingerprints: Fingerprints that the operator added.
+        own: Our own key's fingerprint: an anchor for an agent's entry, never for a person's.
     """
 
     mode: SignerTrust
     fingerprints: frozenset[str]
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,8 @@ class VaultTrust:
     summary: PinnedVersion | None = None
     dek: PinnedDek | None = None
     details: Mapping[ItemId, PinnedDetail] = field(default_factory=lambda: MappingProxyType({}))
+    name: str | None = None
+    """The signed name last verified; None before that, and after this agent archived the vault."""
 
     @property
     def is_first_contact(self) -> bool:

@@ -22,7 +22,7 @@ from r4_mcp.core.trust import (
 from r4_mcp.core.wire import ItemId, KeyId, SignerType
 from r4_mcp.errors import MalformedError
 
-_TRUST: Final = frozenset({"signers", "head", "summary", "dek", "details"})
+_TRUST: Final = frozenset({"signers", "head", "summary", "dek", "details", "name"})
 _SIGNER: Final = frozenset({"kind", "fingerprint", "status", "previousId", "retiredSummary", "retiredDek"})
 _DETAIL: Final = frozenset({"version", "digest", "humanWebsites", "summaryFloor"})
 _WHAT: Final = "trust store"
@@ -44,6 +44,7 @@ def dump_trust(state: VaultTrust) -> dict[str, Json]:
             }
             for item_id, pin in state.details.items()
         },
+        "name": state.name,
     }
 
 
@@ -60,6 +61,7 @@ def read_trust(value: Json) -> VaultTrust:
         summary=_read_version(record) if record.has("summary") else None,
         dek=_read_dek(record) if record.has("dek") else None,
         details=MappingProxyType({ItemId(key): _read_detail(pin, key) for key, pin in _members(record, "details").items()}),
+        name=record.optional_text("name"),
     )
 
 

@@ -115,6 +115,11 @@ def _fork_detail(asked: Asked, body: dict[str, Json]) -> None:
     resign(body, asked.liar.colluder, DETAIL)
 
 
+def _newer_detail(asked: Asked, body: dict[str, Json]) -> None:
+    _fork_detail(asked, body)
+    resign(body, asked.liar.colluder, DETAIL, version=advanced(body, DETAIL))
+
+
 def _new_summary(asked: Asked, body: dict[str, Json]) -> None:
     for item in (*rows(body["items"]), *rows(part(part(body[SUMMARY])["checkpoint"])["items"])):
         part(item)["websites"] = [ELSEWHERE]
@@ -247,6 +252,12 @@ FAULTS: Final = (
     Fault("summary-forked", "A signer signs two summaries of one version.", edit_of(_fork_summary, LIST_ITEMS), remembered=True),
     Fault(
         "detail-forked", "A signer signs two details of one version.", edit_of(_fork_detail, GET_ITEM, GET_FIELD), remembered=True
+    ),
+    Fault(
+        "new-detail-under-old-summary",
+        "A signer changes an item's detail while its vault's summary stands still.",
+        edit_of(_newer_detail, GET_ITEM, GET_FIELD),
+        remembered=True,
     ),
     Fault(
         "new-summary-with-old-detail",

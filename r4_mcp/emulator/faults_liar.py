@@ -230,7 +230,8 @@ class Liar:
         if asked.since is not None:
             self._contacts[asked.vault_id] += 1
         contacts = max(self._contacts.values(), default=0)
-        waits = (fault.change is not None or fault.prelude is not None) + fault.remembered
+        # A change may fall between two requests of one contact, so a whole truthful one follows it.
+        waits = 3 if fault.change is not None else 2 if fault.prelude is not None else int(fault.remembered)
         if contacts and fault.change is not None and not self._changed:
             self._changed = True
             fault.change(self)

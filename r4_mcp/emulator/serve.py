@@ -66,7 +66,8 @@ def run(
     if seed:
         config_path = seeding.seed(store, directory, known, bits=bits).config_path
     answering = answer if chosen is None else Liar(store, directory, known, patient=chosen).answer
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+    # The protocol is named, else asyncio does not turn Nagle off, and each answer waits 40 ms for an acknowledgement.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((LOOPBACK, port))

@@ -65,7 +65,7 @@ KNOWN_CODES: Final = frozenset(
     }
 )
 _ID: Final = re.compile(r"[0-9a-f]{24}", re.ASCII)
-_PERMISSION: Final = re.compile(r"machine(\.[a-z_]{1,32}){1,4}", re.ASCII)
+_PERMISSIONS: Final = frozenset(permission.value for permission in contract.Permission)
 _SECONDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
 _MAX_ERROR_BODY: Final = 16 * contract.KIB
 _TRIES: Final = 3
@@ -199,6 +199,8 @@ class MachineClient:
     async def _once(self, endpoint: Endpoint, request: httpx.Request) -> bytes:
         try:
             response = await self._http.send(request, stream=True, follow_redirects=False)
+        except httpx.InvalidURL:
+            raise RedirectRefusedError(f"{endpoint.method} {endpoint.path} was answered with an unreadable address") from None
         except httpx.TransportError as error:
             # from None: httpx errors hold the request, and with it the API key header.
             raise UnreachableError(f"{endpoint.method} {endpoint.path}: {_transport_problem(error)}") from None
@@ -268,7 +270,7 @@ def _error_members(body: bytes) -> tuple[str | None, str | None]:
         return None, None
     code, permission = error.get("code"), error.get("requiredPermission")
     known = code if isinstance(code, str) and code in KNOWN_CODES else None
-    named = permission if isinstance(permission, str) and _PERMISSION.fullmatch(permission) else None
+    named = permission if isinstance(permission, str) and permission in _PERMISSIONS else None
     return known, named
 
 

@@ -174,12 +174,12 @@ def _check_field(field: NewField, argument: str, now: float, known: KnownSecrets
     if field.generate is not None:
         if field.type not in {FieldType.PASSWORD, FieldType.SECRET}:
             raise InvalidArgumentError(f"the argument {argument}.generate works for PASSWORD and SECRET fields only")
-        value = known.text(generate(field.generate, f"{argument}.generate"), SecretKind.FIELD)
+        value = known.text(generate(field.generate, f"{argument}.generate"), SecretKind.DRAFT)
         return FieldDraft(name, field.type, value, generated=True)
     assert field.value is not None  # noqa: S101 - told to the type checker; the line above has decided it
     value = field.value
     if field.type.is_secret:
-        known.arm(value, SecretKind.FIELD)
+        known.arm(value, SecretKind.DRAFT)
     if not value.reveal():  # seen by this comparison only
         raise InvalidArgumentError(f"the argument {argument}.value is empty")
     try:

@@ -38,6 +38,9 @@ _STATES: Final = ("registered", "not_registered", "another_key_is_active", "unkn
 OUR_WORDS: Final = frozenset({*(member.value for enum in _ENUMS for member in enum), *_STATES, "r4://", "https://", "http://"})
 """Constant words of our own that a secret may happen to equal."""
 
+MAX_CACHED: Final = 8192
+"""Values whose spellings are kept, so that a new value costs its own spellings and not everybody's."""
+
 Location = tuple[str | int, ...]
 
 
@@ -54,6 +57,7 @@ class Egress:
         self._words = OUR_WORDS | frozenset(sentences)
         self._generation = -1
         self._needles: tuple[str, ...] = ()
+        self._cache: dict[str | bytes, frozenset[str]] = {}
         self._short: frozenset[str] = frozenset()
 
     def check(self, payload: JsonIn, *, exempt: frozenset[Location] = frozenset()) -> None:
@@ -75,10 +79,17 @@ class Egress:
         self._refresh()
         return text in self._short or any(needle in text for needle in self._needles)
 
+    def _spelled(self, value: str | bytes) -> frozenset[str]:
+        if value not in self._cache:
+            if len(self._cache) >= MAX_CACHED:
+                self._cache.clear()
+            self._cache[value] = spellings(value)
+        return self._cache[value]
+
     def _refresh(self) -> None:
-        if self._generation == self._known.generation:
+        generation = self._known.generation
+        if self._generation == generation:
             return
-        self._generation = self._known.generation
         needles: set[str] = set()
         short: set[str] = set()
         words = self._words | frozenset(self._known.public())
@@ -88,9 +99,11 @@ class Egress:
                 if isinstance(value, str) and value not in words:
                     short.add(value)
             elif not (isinstance(value, str) and value in corpus):
-                needles |= spellings(value)
+                needles |= self._spelled(value)
         self._needles = tuple(sorted(needles, key=len, reverse=True))
         self._short = frozenset(short)
+        # Last: another thread that sees the new number must see the new needles too.
+        self._generation = generation
 
 
 def _leaves(payload: JsonIn, at: Location) -> Iterator[tuple[Location, str]]:

@@ -11,19 +11,23 @@ Rules:
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 from r4_mcp.core.served import ServedItems, ServedVault
 from r4_mcp.core.wire import Classification, FieldType
 from r4_mcp.errors import (
+    AlreadyExistsError,
     CheckpointMissingError,
     ConfigurationError,
     InvalidArgumentError,
+    NetworkError,
     NotConfiguredError,
     NotFoundError,
     NotReadableError,
+    ServiceError,
+    UnauthorizedError,
     VerificationError,
 )
 from r4_mcp.policy import views
@@ -190,6 +194,7 @@ class Gate:
         refuse_secrets({"name": name}, self._egress)
         runtime = await self._ready(Action.CREATE)
         project_id = runtime.project_id if project is None else await runtime.locator.project(project)
+        _refuse_twin(name, [(listed.id, listed.name) for listed in await runtime.reader.list_vaults()], "vault", ())
         vault = await runtime.writer.create_vault(name, classification, project_id)
         names = [listed.name for listed in await runtime.reader.list_vaults()]
         return views.CreatedVault(
@@ -215,6 +220,7 @@ class Gate:
         found = await runtime.locator.vault(vault)
         checkpoint = found.vault.summary.checkpoint
         decide(Action.CREATE, Target(found.vault.id, checkpoint.classification), self._switches)
+        _refuse_twin(draft.name, [(item.id, item.name) for item in checkpoint.items], "item", (found.part,))
         created = FoundItem(await runtime.writer.create_item(found.vault.id, draft), found.part)
         lines = [field.line for field in created.opened.fields]
         return views.CreatedItem(
@@ -266,7 +272,7 @@ class Gate:
         """
         refuse_secrets({"summary": summary, "details": details, "desired_outcome": desired_outcome}, self._egress)
         runtime = await self._ready(Action.REPORT)
-        return views.GapReport(await runtime.writer.report_gap(summary, details, desired_outcome))
+        return views.GapReport(display(await runtime.writer.report_gap(summary, details, desired_outcome)))
 
     async def _ready(self, action: Action) -> VaultRuntime:
         decide(action, Target(), self._switches)
@@ -295,11 +301,23 @@ class Gate:
         return self._cursors.write(listing, position)
 
 
+def _refuse_twin(name: str, existing: Sequence[tuple[str, str]], what: str, place: tuple[str, ...]) -> None:
+    # R4 allows twins, but a second of the same name would make the first one's reference ambiguous; and a caller that tries again
+    # after a lost answer should be told of what is there.
+    folded = name.casefold()
+    twins = tuple(write_reference(*place, twin_id) for twin_id, twin in existing if twin.casefold() == folded)
+    if twins:
+        raise AlreadyExistsError(f"the name is taken by another {what}", candidates=twins)
+
+
 async def _vault_line(runtime: VaultRuntime, names: list[str], listed: ServedVault) -> views.VaultLine:
     reference = write_reference(address(listed.id, listed.name, names))
     try:
         vault: ProvenVault = await runtime.reader.vault(listed.id)
-    except (VerificationError, NotFoundError) as error:
+    except UnauthorizedError:
+        raise
+    except (VerificationError, NotFoundError, ServiceError, NetworkError) as error:
+        # One vault that can't be shown must not hide the others; the line says why.
         return views.VaultLine(
             reference=write_reference(listed.id),
             id=listed.id,

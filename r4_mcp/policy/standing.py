@@ -5,6 +5,7 @@ What this file does not do: change anything, register a key, or fail. Every prob
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Literal
@@ -22,6 +23,9 @@ MAX_CHECKED: Final = 100
 
 KeyState = Literal["registered", "not_registered", "another_key_is_active", "unknown"]
 
+_AGENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
+_SCOPES: Final = frozenset({"AGENT", "USER", "TENANT", "ORG"})
+_PERMISSION: Final = re.compile(r"machine(\.[a-z_]{1,24}){1,3}", re.ASCII)
 _WIDTH: Final = 8
 _READY: Final = "Nothing is missing. Call list_vaults."
 _CONFIGURE: Final = (
@@ -71,10 +75,11 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
     key = _key_state(me, fingerprint)
     known = replace(
         blank,
-        scope=display(me.scope),
+        scope=me.scope if me.scope in _SCOPES else None,
         agent=display(me.agent_name),
-        agent_id=display(me.agent_id),
-        permissions=tuple(display(permission) for permission in me.permissions),
+        agent_id=me.agent_id if _AGENT_ID.fullmatch(me.agent_id) else None,
+        # Only what has the form of a permission: the list is unsigned text of the service.
+        permissions=tuple(sorted(permission for permission in me.permissions if _PERMISSION.fullmatch(permission))[:MAX_CHECKED]),
         key=key,
     )
     if problems:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import secrets
 import traceback
 from collections.abc import Mapping
@@ -33,28 +32,31 @@ from r4_mcp.tools import ALL_TOOLS
 from r4_mcp.tools.tool import KNOWN, Arguments, Tool
 
 _log: Final = logging.getLogger(__name__)
-_ARGUMENT_NAME: Final = re.compile(r"[a-z][a-z_]{0,30}", re.ASCII)
 _MAX_PROBLEMS: Final = 3
 _SAFE_TYPES: Final = frozenset(
     {
-        "missing",
-        "string_type",
         "string_too_short",
         "string_too_long",
-        "int_type",
         "greater_than_equal",
         "less_than_equal",
         "enum",
-        "list_type",
-        "too_short",
         "too_long",
-        "model_type",
-        "model_attributes_type",
-        "bool_type",
         "none_required",
     }
 )
 """Error types whose pydantic text is made of limits and expected words only, never of the input."""
+
+
+_TOLD: Final = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "bool_type": "true or false",
+    "list_type": "a JSON array, such as [ … ]",
+    "model_type": "a JSON object, such as { … }",
+    "model_attributes_type": "a JSON object, such as { … }",
+    "too_short": "an array with at least one entry",
+}
+"""Our own words where pydantic's speak of Python."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,11 @@ class Dispatch:
             parsed: Arguments = tool.arguments.model_validate(dict(arguments), context={KNOWN: self._known})
         except ValidationError as error:
             problems = error.errors(include_input=False, include_context=False, include_url=False)
-            told = "; ".join(_problem(problem["loc"], problem["type"], problem["msg"]) for problem in problems[:_MAX_PROBLEMS])
+            names = _names(tool.input_schema())
+            told = "; ".join(
+                _problem(_location(problem["loc"], names), problem["type"], problem["msg"])
+                for problem in problems[:_MAX_PROBLEMS]
+            )
             more = f"; and {len(problems) - _MAX_PROBLEMS} more" if len(problems) > _MAX_PROBLEMS else ""
             refusal = InvalidArgumentError(told + more)
         else:
@@ -137,25 +143,36 @@ def visible_tools(switches: Switches) -> tuple[Tool[Any], ...]:
     )
 
 
-def _problem(location: tuple[str | int, ...], kind: str, text: str) -> str:
-    name = _location(location)
+def _problem(name: str, kind: str, text: str) -> str:
     if kind == "extra_forbidden":
-        return f"the argument {name} is not one of this tool's"
+        return f"there is an argument that is not one of this tool's: {name}"
     if kind == "missing":
         return f"the argument {name} is required"
+    if kind in _TOLD:
+        return f"the argument {name} must be {_TOLD[kind]}"
     if kind in _SAFE_TYPES:
         return f"the argument {name}: {text[:1].lower()}{text[1:]}"
     return f"the argument {name} is not of the right kind"
 
 
-def _location(location: tuple[str | int, ...]) -> str:
-    # Argument names come from the caller too; what doesn't look like one of ours is not repeated.
+def _names(schema: Any) -> frozenset[str]:  # noqa: ANN401 - a JSON Schema is any JSON
+    """Return every argument name of a schema, at any depth."""
+    if isinstance(schema, list):
+        return frozenset().union(*(_names(member) for member in schema))
+    if not isinstance(schema, dict):
+        return frozenset()
+    own = frozenset(schema.get("properties", {}))
+    return own.union(*(_names(member) for member in schema.values()))
+
+
+def _location(location: tuple[str | int, ...], names: frozenset[str]) -> str:
+    # Argument names come from the caller too; one that is not of the schema may be a secret and is not repeated.
     told = ""
     for part in location:
         if isinstance(part, int):
             told += f"[{part}]"
         else:
-            word = part if _ARGUMENT_NAME.fullmatch(part) else "(unreadable name)"
+            word = part if part in names else "(unknown name)"
             told += f".{word}" if told else word
     return told or "(all)"
 

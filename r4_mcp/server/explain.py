@@ -97,6 +97,8 @@ class Explanation:
 
 def explain(error: errors.R4Error) -> Explanation:
     """Explain an error of the project."""
-    message = error.message[:1].upper() + error.message[1:]
+    # A sentence may begin with a path, which has a spelling of its own.
+    starts_with_a_path = "/" in error.message.split(" ", 1)[0]
+    message = error.message if starts_with_a_path else error.message[:1].upper() + error.message[1:]
     sentence = message if message.endswith((".", "…")) else message + "."
     return Explanation(error.code, sentence, error.next_step or NEXT_STEPS[type(error)], error.candidates)

@@ -20,6 +20,11 @@ MIN_SUBSTRING: Final = 8
 """Characters (or bytes) from which a value is looked for inside longer texts."""
 
 
+MAX_WHOLE: Final = 4096
+WINDOW: Final = 64
+"""Values over ``MAX_WHOLE`` characters are recognised by three windows of this many: start, middle, end."""
+
+
 def spellings(value: str | bytes) -> frozenset[str]:
     """Return the texts in which a value would be readable.
 
@@ -30,6 +35,10 @@ def spellings(value: str | bytes) -> frozenset[str]:
         value: The plaintext: a text, or the bytes of a key.
     """
     found: set[str] = set()
+    if len(value) > MAX_WHOLE:
+        # A long value leaks by its parts as well; windows of it find every copy of the whole, at a bounded cost.
+        middle = len(value) // 2
+        return spellings(value[:WINDOW]) | spellings(value[middle : middle + WINDOW]) | spellings(value[-WINDOW:])
     if isinstance(value, str):
         found |= _text_spellings(value)
         octets = [value.encode("utf-8", "surrogatepass")]

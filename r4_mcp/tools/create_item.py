@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from r4_mcp.policy.drafts import (
     MAX_FIELDS,
@@ -25,6 +25,9 @@ from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.views import CreatedItem
 from r4_mcp.tools.tool import Arguments, SecretText, Tool
 
+CREATABLE: Final = [kind.value for kind in FieldType if kind is not FieldType.FILE]
+"""Attachments can't be created here."""
+
 
 class GenerateArguments(Arguments):
     """A wish for a random secret."""
@@ -37,7 +40,7 @@ class FieldArguments(Arguments):
     """One field."""
 
     name: Annotated[str, Field(description="Not secret.", min_length=1, max_length=MAX_NAME)]
-    type: Annotated[FieldType, Field(strict=False, description="FILE can't be created.")]
+    type: Annotated[FieldType, Field(strict=False), WithJsonSchema({"type": "string", "enum": CREATABLE})]
     value: SecretText | None = None
     generate: Annotated[
         GenerateArguments | None, Field(description="Make a random PASSWORD or SECRET that you never see, instead of value.")

@@ -23,7 +23,7 @@ class ReportGapArguments(Arguments):
 
 
 async def _run(gate: Gate, arguments: ReportGapArguments) -> GapReport:
-    return await gate.report_gap(arguments.summary, arguments.details, arguments.desired_outcome)
+    return await gate.report_gap(arguments.summary, arguments.details, arguments.desired_outcome or None)
 
 
 REPORT_GAP = Tool(

@@ -7,6 +7,8 @@ Rules:
 2. A SCREAMING key is searched in every vault. One vault that does not verify stops the search: skipping it would let a
    service steer the key to a look-alike elsewhere.
 3. Several fits are an error that lists them.
+4. A name belongs to the vault that had it: when a remembered vault vanishes from the list and another one shows its name, that is
+   an ambiguity for a person, since the list is unsigned and first contact is trust on first use.
 """
 
 from __future__ import annotations
@@ -185,7 +187,26 @@ class Locator:
         listed = await self._reader.list_vaults(self._project_id)
         named = [Named(vault.id, vault.name, vault) for vault in listed]
         found: ServedVault = match(part, named, "vault", lambda vault: write_reference(vault.id))
+        await self._refuse_rebound(found, {vault.id for vault in listed})
         return _Claimed(found.id, address(found.id, found.name, [vault.name for vault in listed]), found.name)
+
+    async def _refuse_rebound(self, found: ServedVault, listed: set[VaultId]) -> None:
+        """Refuse a name that a remembered vault had which is no longer listed (rule 4)."""
+        folded = found.name.casefold()
+        twins = {
+            vault_id
+            for vault_id, name in self._reader.remembered_names().items()
+            if name.casefold() == folded and vault_id != found.id and vault_id not in listed
+        }
+        if twins and self._project_id is not None:
+            twins -= {vault.id for vault in await self._reader.list_vaults()}
+        if twins:
+            gone = min(twins)
+            raise AmbiguousReferenceError(
+                f"vault {gone} had that name and is not listed any more; vault {found.id} shows it now",
+                candidates=tuple(write_reference(vault_id) for vault_id in sorted({found.id, *twins})),
+                next_step=f"If the operator says that vault {gone} was archived or taken away, run `r4-mcp trust reset {gone}`.",
+            )
 
     async def _item(self, claimed: _Claimed, part: str) -> FoundItem:
         # By name, the vault's own name is settled before anything in it is looked up.
@@ -195,6 +216,7 @@ class Locator:
         return FoundItem(opened, claimed.part)
 
     async def _screaming(self, key: ScreamingKey) -> FoundField:
+        known_before = set(self._reader.remembered_names())
         listed = await self._reader.list_vaults(self._project_id)
         vaults = await map_bounded(self._reader.vault, [vault.id for vault in listed], SEARCH_WIDTH)
         likely = [
@@ -219,7 +241,24 @@ class Locator:
         if len(found) > 1:
             candidates = tuple(field.reference for field in found)
             raise AmbiguousReferenceError(f"{len(found)} fields share that SCREAMING key", candidates=candidates)
+        if found[0].located.vault.id not in known_before:
+            await self._refuse_if_one_vanished(known_before - {vault.id for vault in listed}, found[0])
         return found[0]
+
+    async def _refuse_if_one_vanished(self, unlisted: set[VaultId], found: FoundField) -> None:
+        """Refuse a key that turned up in a vault met for the first time while a remembered one is gone (rule 4)."""
+        if unlisted and self._project_id is not None:
+            unlisted -= {vault.id for vault in await self._reader.list_vaults()}
+        if unlisted:
+            gone = min(unlisted)
+            raise AmbiguousReferenceError(
+                f"that SCREAMING key was found in a vault met for the first time, while vault {gone} is not listed any more",
+                candidates=(found.reference,),
+                next_step=(
+                    f"Use the reference if that vault is meant. If vault {gone} was archived or taken away, an operator can run "
+                    f"`r4-mcp trust reset {gone}`."
+                ),
+            )
 
 
 @dataclass(frozen=True, slots=True)

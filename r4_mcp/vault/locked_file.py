@@ -122,7 +122,8 @@ class LockedFile:
     def _make_folder(self) -> None:
         folder = self.path.parent
         try:
-            folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+            for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
+                missing.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
             status = folder.stat()
         except OSError as error:
             raise self._problem(error) from None

@@ -71,6 +71,8 @@ def one_time_code(seed: Secret[str], now: float, known: KnownSecrets) -> OneTime
         raise NotReadableError(_PROBLEM)
     # SHA-1 is RFC 6238's own default; HMAC does not need its collision resistance.
     totp = TOTP(parsed.key, parsed.digits, _ALGORITHMS[parsed.algorithm](), parsed.period, enforce_key_length=False)
+    # The seed inside a URI is as secret as the URI.
+    known.text(base64.b32encode(parsed.key).decode("ascii").rstrip("="), SecretKind.FIELD)
     code = totp.generate(int(now)).decode("ascii")
     return OneTimeCode(known.text(code, SecretKind.FIELD), parsed.period - int(now) % parsed.period)
 

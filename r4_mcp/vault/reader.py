@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, TypeVar
 
@@ -27,7 +27,7 @@ from r4_mcp.core.directory import Directory
 from r4_mcp.core.encoding import parse_json
 from r4_mcp.core.envelope import open_envelope
 from r4_mcp.core.served import ServedItems, ServedProject, ServedVault
-from r4_mcp.core.trust import CheckpointMode, TrustAnchors, TrustPolicy, VaultTrust
+from r4_mcp.core.trust import CheckpointMode, SignerTrust, TrustAnchors, TrustPolicy, VaultTrust
 from r4_mcp.core.wire import FieldId, ItemId, ProjectId, SummaryCheckpoint, VaultId, read_wrapped_key
 from r4_mcp.core.wrapping import Dek
 from r4_mcp.errors import (
@@ -147,8 +147,12 @@ class VaultReader:
             raise MalformedError("the vault list names a vault twice")
         return tuple(vaults)
 
-    async def vault(self, vault_id: VaultId) -> ProvenVault:
+    async def vault(self, vault_id: VaultId, *, made_here: bool = False) -> ProvenVault:
         """Fetch and prove a vault's directory and summary: two requests.
+
+        Args:
+            vault_id: The vault.
+            made_here: We have just created it, so its only signer is our own key: first contact believes nobody else.
 
         Raises:
             NotFoundError: No such vault for this agent.
@@ -156,7 +160,7 @@ class VaultReader:
             NetworkError: No answer.
             ServiceError: Refused.
         """
-        return await self._remembering(vault_id, partial(self._fetch_vault, vault_id))
+        return await self._remembering(vault_id, partial(self._fetch_vault, vault_id, made_here=made_here))
 
     async def item(self, vault_id: VaultId, select: ItemId | Callable[[ProvenVault], ItemId]) -> OpenedItem:
         """Fetch and prove one item: three requests, at once where its id is known.
@@ -224,6 +228,16 @@ class VaultReader:
         except AbsentError:
             return True
         return False
+
+    def remembered_names(self) -> dict[VaultId, str]:
+        """Return the vaults that were verified before, with the signed names that they had then."""
+        vaults = self._store.section().vaults
+        return {vault_id: entry.trust.name for vault_id, entry in vaults.items() if entry.trust.name is not None}
+
+    async def forget_name(self, vault_id: VaultId) -> None:
+        """Let go of a vault's name after this agent archived it; its other pins stay."""
+        state = await self._store.load(vault_id)
+        await self._store.swap(vault_id, state, replace(state, name=None))
 
     async def projects(self) -> tuple[ServedProject, ...]:
         """Fetch the projects that this agent can see: unsigned.
@@ -293,26 +307,30 @@ class VaultReader:
             raise NotReadableError(f"field {field.line.id} is of type {field.line.type.value} and has no value to read")
         return open_envelope(dek.key, place, field.envelope, self._known, armed=field.line.type.is_secret)
 
-    async def _fetch_vault(self, vault_id: VaultId, state: VaultTrust, seen: Seen) -> tuple[VaultTrust, ProvenVault]:
+    async def _fetch_vault(
+        self, vault_id: VaultId, state: VaultTrust, seen: Seen, *, made_here: bool = False
+    ) -> tuple[VaultTrust, ProvenVault]:
         since = None if state.head is None else state.head.size
         raw_directory, raw_items = await gather(
             partial(self._machine.directory, vault_id, since), partial(self._machine.items, vault_id)
         )
         claimed = directory.read_directory(parse_json(raw_directory, what="signer directory"))
-        state, proven = directory.advance(state, claimed, vault_id, self._anchors())
+        state, proven = directory.advance(state, claimed, vault_id, self._anchors(made_here=made_here))
         listing = served.read_items(parse_json(raw_items, what="item listing"))
         seen.note(listing.summary)
         state, summary = checkpoint.advance_summary(state, listing, proven)
         self._known.publish(_public_texts(summary.checkpoint))
         return state, ProvenVault(vault_id, proven, summary)
 
-    def _anchors(self) -> TrustAnchors:
+    def _anchors(self, *, made_here: bool) -> TrustAnchors:
         # Pins don't carry from vault to vault; what the operator added and our own key do.
-        fingerprints = set(self._store.section().anchors)
+        own = None
         # Listing works without a private key; then no signer is ours.
         with suppress(NotConfiguredError):
-            fingerprints.add(self._key.public.fingerprint)
-        return TrustAnchors(self.policy.mode, frozenset(fingerprints))
+            own = self._key.public.fingerprint
+        if made_here:
+            return TrustAnchors(SignerTrust.PINNED, frozenset(), own)
+        return TrustAnchors(self.policy.mode, frozenset(self._store.section().anchors), own)
 
     async def _remembering(
         self,

@@ -14,7 +14,7 @@ import anyio
 from r4_mcp.core.encoding import parse_json
 from r4_mcp.core.served import Me, read_me, read_registration
 from r4_mcp.core.wire import KeyId
-from r4_mcp.errors import DisagreementError, KeyMismatchError
+from r4_mcp.errors import AbsentError, ConfigurationError, DisagreementError, KeyMismatchError
 from r4_mcp.machine.client import MachineClient
 from r4_mcp.vault.runtime_key import RuntimeKey
 
@@ -41,9 +41,16 @@ class Registration:
         Raises:
             NetworkError: No answer.
             ServiceError: The API key was not accepted.
+            ConfigurationError: Nothing there answers as R4.
             MalformedError: The answer is not of the contract's form.
         """
-        return read_me(parse_json(await self._machine.me(), what="me"))
+        try:
+            answer = await self._machine.me()
+        except AbsentError:
+            raise ConfigurationError(
+                "the service at this address does not answer as R4's machine API", next_step="Check R4_BASE_URL."
+            ) from None
+        return read_me(parse_json(answer, what="me"))
 
     async def ensure(self) -> KeyId:
         """Return the id of our registered key; registers it if the agent has none yet.

@@ -6,6 +6,7 @@ Rules (contract §4, *Creating a vault*):
 1. The DEK is made and wrapped for ourselves before anything is sent; id, summary and wrapped entry are in the journal first.
 2. Vault, then wrapped key. Without an answer the outcome is asked for; the same bytes are sent again where it is not there.
 3. A vault without its wrapped key is completed on the retry or the next start.
+4. The first look at it believes our own key alone: nobody else can have signed there yet, whatever its directory shows.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class VaultCreation:
             if is_final(error) and not await self._exists(vault_id):
                 self._journal.settle(entry)
             raise
-        vault = await self._reader.vault(vault_id)
+        vault = await self._reader.vault(vault_id, made_here=True)
         if vault.summary.checkpoint != read_summary(post["summaryCheckpoint"], "journal entry").checkpoint and _is_first(vault):
             raise DisagreementError(f"vault {vault_id} was read back other than it was signed")
         await self._reader.dek(vault)
@@ -125,7 +126,7 @@ class VaultCreation:
 
     async def _exists(self, vault_id: VaultId) -> bool:
         try:
-            await self._reader.vault(vault_id)
+            await self._reader.vault(vault_id, made_here=True)
         except NotFoundError:
             return False
         return True

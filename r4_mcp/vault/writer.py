@@ -157,9 +157,10 @@ class VaultWriter:
         except NetworkError:
             if await self._is_there(vault_id):
                 raise
-            return vault.summary
-        if await self._is_there(vault_id):
-            raise DisagreementError(f"the service acknowledged that vault {vault_id} was archived, but still serves it")
+        else:
+            if await self._is_there(vault_id):
+                raise DisagreementError(f"the service acknowledged that vault {vault_id} was archived, but still serves it")
+        await self._reader.forget_name(vault_id)
         return vault.summary
 
     async def report_gap(self, summary: str, details: str, desired_outcome: str | None) -> str:

@@ -70,3 +70,24 @@ def test_put_never_stores_a_part(piped: bytes) -> None:
 def test_put_keeps_a_lone_carriage_return() -> None:
     """Only a whole line break is taken off the end."""
     assert stored_in_process(b"a demo value\r") == "a demo value\r"
+
+
+@pytest.mark.parametrize("setting", ["R4_CONFIG", "R4_API_KEY_FILE", "R4_PRIVATE_KEY_PATH", "R4_TRUST_STORE_PATH", "R4_HOME"])
+@pytest.mark.parametrize("pasted", ["pem", "api key", "json"])
+async def test_a_secret_pasted_where_its_path_belongs_is_not_repeated(world: World, setting: str, pasted: str) -> None:
+    """The setting is named; the text is neither shown, nor logged, nor tried as a path."""
+    members = world.agent_members()
+    text = {
+        "pem": members["privateKey"],
+        "api key": f"{members['accessKey']}.{members['accessSecret']}",
+        "json": world.seeded.config_path.read_text(),
+    }[pasted]
+    environment = {**world.environment, setting: text}
+    known = KnownSecrets()
+    problems = [problem.message for problem in read_settings(environment, known).problems]
+    assert f"{setting} does not hold a path" in problems
+    async with in_memory(environment) as door:
+        await door.ok("whoami")
+        await door.refused("list_vaults", "configuration_invalid")
+    shown = "\n".join([*problems, *door.raw])
+    assert not any(line in shown for line in [*text.splitlines(), members["accessSecret"]] if len(line) > 8)

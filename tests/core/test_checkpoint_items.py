@@ -286,14 +286,17 @@ def test_what_was_proven_is_what_was_signed(met: Met) -> None:
     assert (state, proven.checkpoint, proven.item(OTHER_ITEM)) == (met.state, summary(VERSION), ITEMS[1])
     assert (proven.signer.id, dict(proven.field_counts)) == (met.all.human.id, {ITEM: 3, OTHER_ITEM: 3})
     state, item, fields = advance_item(state, met.item(), ITEM, proven, met.directory)
-    assert state == met.state
+    # Only the floor moved: the detail was seen again while the summary stood where it stands.
+    assert replace(state, details=met.state.details) == met.state
+    assert state.details[ITEM] == replace(met.state.details[ITEM], summary_floor=VERSION)
+    settled = state
     assert [field.line for field in fields] == list(FIELDS)
     assert [field.envelope for field in fields] == ["an envelope", "an envelope", None]
     assert item.place(FIELDS[1]) == Place(VAULT, ITEM, SECRET_FIELD, FIELDS[1].instance_ids[-1])
     assert item.place(FIELDS[2]) is None
     for field_id, line in ((SECRET_FIELD, FIELDS[1]), (EMPTY_FIELD, FIELDS[2])):
         state, field = advance_field(state, met.field(field_id), field_id, proven, met.directory)
-        assert (state, field.line, field.item) == (met.state, line, item)
+        assert (state, field.line, field.item) == (settled, line, item)
 
 
 def test_the_order_of_served_lines_means_nothing(met: Met) -> None:

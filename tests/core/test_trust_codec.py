@@ -64,9 +64,10 @@ HONEST: Final[Json] = dump_trust(
         PinnedVersion(3, "cd" * 32),
         PinnedDek(1, "ef" * 32),
         {ItemId(identifier("item")): PinnedDetail(1, "01" * 32, ("https://api.example.com",), 1)},
+        "Production",
     )
 )
-MAY_BE_NULL: Final = {"previousId", "retiredSummary", "retiredDek", "head", "summary", "dek", "humanWebsites"}
+MAY_BE_NULL: Final = {"previousId", "retiredSummary", "retiredDek", "head", "summary", "dek", "humanWebsites", "name"}
 
 
 def keyed_by_id(path: Path) -> bool:

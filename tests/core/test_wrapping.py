@@ -278,11 +278,17 @@ def test_a_key_for_something_or_somebody_else_is_refused(
 
 
 def test_our_key_under_a_persons_id_is_not_ours(parties: Parties) -> None:
-    """The recipient is an agent's entry; the same key listed as a person's is somebody else's place."""
-    twin = replace(parties.agent, id=KeyId(identifier("twin")), kind=SignerType.USER)
-    vault = make_vault(parties, [*first_met(parties), twin])
+    """The recipient is an agent's entry; a person's is somebody else's place."""
+    vault = make_vault(parties, first_met(parties))
     with pytest.raises(WrappedKeyNotMineError, match="wrapping rule 2"):
-        vault.advance(resigned(replace(vault.entry(), recipient=twin.id), parties.human))
+        vault.advance(resigned(replace(vault.entry(), recipient=parties.human.id), parties.human))
+
+
+def test_our_key_listed_twice_is_refused_with_the_directory(parties: Parties) -> None:
+    """One key has one entry: else what we sign as an agent could be shown as a person's word."""
+    twin = replace(parties.agent, id=KeyId(identifier("twin")), kind=SignerType.USER)
+    with pytest.raises(DisagreementError, match="directory rule 1"):
+        make_vault(parties, [*first_met(parties), twin])
 
 
 def test_the_key_version_never_goes_down(vault: Vault) -> None:

@@ -225,6 +225,25 @@ def test_a_file_of_another_user_is_refused(file: LockedFile, monkeypatch: pytest
             file.read()
 
 
+@pytest.mark.xfail(reason="the folder's owner is not looked at: who owns it can replace what is in it", strict=False)
+def test_a_folder_of_another_user_is_refused(file: LockedFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns the folder can put another file there, whatever its mode says."""
+    other = os.geteuid() + 1
+    with monkeypatch.context() as patched:
+        patched.setattr("os.geteuid", lambda: other)
+        with pytest.raises(FileAccessError, match="belongs to another user"), file.locked():
+            pytest.fail("the lock was given")
+
+
+@pytest.mark.xfail(reason="an OSError of flock other than a held lock gets through as it is", strict=False)
+def test_a_file_system_without_locks_is_refused(file: LockedFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system has no locks to give, nothing is changed, and the error is of the family that names the file."""
+    with monkeypatch.context() as patched:
+        patched.setattr("fcntl.flock", failing(OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))))
+        with pytest.raises(FileAccessError, match="No locks available"), file.locked():
+            pytest.fail("the lock was given")
+
+
 def test_a_symbolic_link_is_not_followed(file: LockedFile) -> None:
     """A link in the file's place is refused, also when it leads to a good file; so is one in the lock's place."""
     moved = file.path.with_name("moved.json")
@@ -240,10 +259,12 @@ def test_a_symbolic_link_is_not_followed(file: LockedFile) -> None:
     assert moved.read_bytes() == OLD
 
 
-def test_a_folder_in_the_files_place_is_refused(path: Path) -> None:
-    """What is not a regular file is not read."""
-    path.mkdir(parents=True, mode=0o700)
-    with pytest.raises(FileAccessError, match=r"not a regular file|directory"):
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["a folder", "a named pipe"])
+def test_only_a_regular_file_is_read(path: Path, make: Callable[[Path], None]) -> None:
+    """What is not a regular file is refused at once: a pipe without a writer is not waited for."""
+    path.parent.mkdir(mode=0o700)
+    make(path)
+    with pytest.raises(FileAccessError, match="is not a regular file"):
         LockedFile(path, MAX_SIZE).read()
 
 

@@ -110,6 +110,11 @@ def older_detail(service: Service, answers: Answers) -> Answers:
     return answers[0], answers[1], served_item(detail_of(service.detail - 1))
 
 
+def newer_detail_alone(service: Service, answers: Answers) -> Answers:
+    """Serve a detail that is newer than what was written, under the summary that stands."""
+    return answers[0], answers[1], served_item(detail_of(service.detail + 1))
+
+
 def forked_summary(service: Service, answers: Answers) -> Answers:
     """Serve another summary of this version."""
     return answers[0], listing(summary_of(service.summary, forked=True)), answers[2]
@@ -162,6 +167,7 @@ Lie = Callable[[Service, Answers], Answers]
 LIES: dict[Lie, type[VerificationError]] = {
     older_summary: RollbackError,
     older_detail: RollbackError,
+    newer_detail_alone: DisagreementError,
     forked_summary: EquivocationError,
     forked_detail: EquivocationError,
     stripped_summary: CheckpointMissingError,
@@ -208,8 +214,8 @@ class Remembering(RuleBasedStateMachine):
 
     @rule(summaries=st.integers(0, 2), details=st.integers(0, 2))
     def honest_write(self, summaries: int, details: int) -> None:
-        """Somebody writes; nobody here has seen it yet."""
-        self.service.summary += summaries
+        """Somebody writes; nobody here has seen it yet. A write of the item makes a new summary too."""
+        self.service.summary += summaries + details
         self.service.detail += details
 
     @precondition(lambda self: len(self.service.signers) == 1)
@@ -225,6 +231,8 @@ class Remembering(RuleBasedStateMachine):
             return
         if (lie is older_summary and self.service.summary == 1) or (lie is older_detail and self.service.detail == 1):
             return
+        # Twice: only the second look began after the first one's summary was verified, which is what rule 6 counts from.
+        assert self.read(self.holders[holder])
         assert self.read(self.holders[holder])
         before = self.path.read_bytes()
         state = anyio.run(self.holders[holder].load, VAULT)
@@ -262,6 +270,7 @@ class Remembering(RuleBasedStateMachine):
         assert now.head.size >= (then.head.size if then.head else 0)
         for item_id, pin in then.details.items():
             assert now.details[item_id].version >= pin.version
+            assert now.details[item_id].summary_floor >= pin.summary_floor
         for key_id, signer in then.signers.items():
             assert now.signers[key_id].fingerprint == signer.fingerprint
             assert STATUS_ORDER[now.signers[key_id].status] >= STATUS_ORDER[signer.status]

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from r4_mcp.core.encoding import MAX_INT, canonical, parse_json
+from r4_mcp.core.encoding import MAX_INT, Json, canonical, parse_json
 from r4_mcp.core.trust import (
     LogHead,
     PinnedDek,
@@ -33,7 +33,7 @@ from r4_mcp.core.trust import (
 )
 from r4_mcp.core.trust_codec import dump_trust, read_trust
 from r4_mcp.core.wire import ItemId, KeyId, SignerType, VaultId
-from r4_mcp.errors import FileAccessError, TrustStoreLostError
+from r4_mcp.errors import FileAccessError, MalformedError, TrustStoreLostError
 from r4_mcp.vault.locked_file import LockedFile
 from r4_mcp.vault.trust_store import MAX_SIZE, REFRESH_SECONDS, SCHEMA, TrustStore
 
@@ -87,6 +87,22 @@ async def store(path: Path) -> TrustStore:
 def test_a_state_is_read_as_it_was_dumped(state: VaultTrust) -> None:
     """The codec loses and adds nothing, through canonical bytes and back."""
     assert read_trust(parse_json(canonical(dump_trust(state)), what="state")) == state
+
+
+@pytest.mark.parametrize("members", ["signers", "details"])
+@pytest.mark.parametrize("name", ["", "A" * 24, "0" * 23, "0" * 25, "0" * 23 + "\n"])
+def test_pins_are_named_by_ids(members: str, name: str) -> None:
+    """A pin under a name that is no id could never be met again, so it is refused instead of carried along."""
+    pin: dict[str, Json] = {"version": 1, "digest": "0" * 64, "humanWebsites": None}
+    if members == "signers":
+        signer = PinnedSigner(SignerType.USER, FINGERPRINT, SignerStatus.ACTIVE, None)
+        dumped = dump_trust(VaultTrust(signers={KeyId("0" * 24): signer}))["signers"]
+        assert isinstance(dumped, dict)
+        (read_pin,) = dumped.values()
+        assert isinstance(read_pin, dict)
+        pin = read_pin
+    with pytest.raises(MalformedError, match="not an object of ids"):
+        read_trust({**dump_trust(VaultTrust()), members: {name: pin}})
 
 
 @settings(max_examples=25, deadline=None)
