@@ -8,7 +8,7 @@ Rules, cited by errors as "checkpoint rule N":
 2. Its signer is in the proven directory, not revoked; a retired one verifies no summary newer than the one noted at its
    retirement, and no detail newer than one that was seen since then.
 3. The signature verifies under that signer's key and the checkpoint's own context.
-4. Versions never go down; the same version has the same digest.
+4. Versions never go down, the signed key version neither; the same version has the same digest.
 5. Served ids equal signed ids, nothing hidden, nothing added, and served names, types, websites, groups equal signed ones.
 6. Summary and detail of one item agree, and a detail does not change under a summary that stands still: every write makes a new
    summary.
@@ -94,7 +94,7 @@ def advance_summary(state: VaultTrust, served: ServedItems, directory: Directory
         DisagreementError: Rules 1 or 5.
         SignerError: Rule 2.
         SignatureError: Rule 3.
-        RollbackError: Rule 4, an older version.
+        RollbackError: Rule 4, an older version, or a lower key version.
         EquivocationError: Rule 4, the same version with other content.
     """
     vault_id = directory.vault_id
@@ -108,6 +108,11 @@ def advance_summary(state: VaultTrust, served: ServedItems, directory: Directory
     signer = _prove_signature(directory, signed, Context.SUMMARY, payload)
     _not_after_retirement(state, signer, checkpoint.version, vault_id)
     pinned = _newest(state.summary, checkpoint.version, digest(Context.SUMMARY, payload), f"summary of vault {vault_id}")
+    if state.dek is not None and checkpoint.dek_version < state.dek.version:
+        raise RollbackError(
+            f"the signed key version of vault {vault_id} went back from {state.dek.version} to {checkpoint.dek_version} "
+            "(checkpoint rule 4)"
+        )
     _same_lines(served.items, checkpoint.items, f"vault {vault_id}")
     claimed = (served.vault_name, served.classification, served.dek_version)
     if claimed != (checkpoint.name, checkpoint.classification, checkpoint.dek_version):

@@ -6,7 +6,8 @@ Rules:
 1. The lock is on a separate file that is never deleted, held over the whole read-modify-write, never across a network call. The
    kernel releases it when its holder dies. (Atomic replace without a lock lost 188 of 200 updates from four processes.)
 2. Replace: a temporary file in the same folder (0600), all bytes, fsync, ``os.replace``, fsync of the folder.
-3. The folder is 0700 and the file 0600, of this user; a symbolic link, or a file open to others, is refused.
+3. The folder is made 0700, the file 0600, of this user; a folder that others can write, a file that they can read, a symbolic
+   link, or another owner is refused.
 """
 
 from __future__ import annotations
@@ -127,7 +128,11 @@ class LockedFile:
             status = folder.stat()
         except OSError as error:
             raise self._problem(error) from None
-        if os.name == "posix" and status.st_mode & 0o022:
+        if sys.platform == "win32":
+            return  # Modes and owners say nothing there.
+        if status.st_uid not in {os.geteuid(), 0}:
+            raise FileAccessError(f"{folder} belongs to another user", next_step=f"Run: chown {os.geteuid()} {folder}")
+        if status.st_mode & 0o022:
             raise FileAccessError(f"{folder} can be written by other users", next_step=f"Run: chmod 700 {folder}")
 
     def _problem(self, error: OSError) -> FileAccessError:
@@ -156,9 +161,11 @@ def read_private(path: Path, max_size: int, *, root_may_own: bool = False) -> by
     except OSError as error:
         raise _unusable(path, error) from None
     try:
-        _check_private(path, os.fstat(descriptor), root_may_own=root_may_own)
+        status = os.fstat(descriptor)
+        _check_private(path, status, root_may_own=root_may_own)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(max_size + 1)
+            # Never more than is there: a read allocates what it asks for.
+            content = file.read(min(status.st_size, max_size) + 1)
     except OSError as error:
         raise _unusable(path, error) from None
     finally:
@@ -199,6 +206,8 @@ def _acquire(descriptor: int, path: Path) -> None:
             if time.monotonic() > deadline:
                 raise BusyError(f"another process has held the lock of {path} for {LOCK_SECONDS:g} seconds") from None
             time.sleep(_POLL_SECONDS)
+        except OSError as error:
+            raise _unusable(path, error) from None
         else:
             return
 

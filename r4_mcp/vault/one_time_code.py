@@ -97,7 +97,7 @@ def _read_uri(text: str) -> _Seed | None:
 
 def _read_base32(text: str) -> _Seed | None:
     # Services show seeds in groups, in lower case, without padding; none of that changes the seed.
-    compact = "".join(text.split()).replace("-", "").upper().rstrip("=")
+    compact = "".join(text.split()).upper().rstrip("=")
     try:
         key = base64.b32decode(compact + "=" * (-len(compact) % 8))
     except (binascii.Error, ValueError):

@@ -35,6 +35,7 @@ from r4_mcp.errors import (
     AwaitingGrantError,
     BusyError,
     CheckpointMissingError,
+    DeadlineExceededError,
     DisagreementError,
     EquivocationError,
     MalformedError,
@@ -52,6 +53,9 @@ from r4_mcp.vault.runtime_key import RuntimeKey
 from r4_mcp.vault.trust_store import TrustStore
 
 ResultT = TypeVar("ResultT")
+
+LIST_SECONDS: Final = 60.0
+"""All pages of the vault list together; each page has its own, shorter deadline."""
 
 _SWAP_TRIES: Final = 8
 _STRADDLE_TRIES: Final = 2
@@ -132,6 +136,13 @@ class VaultReader:
             NetworkError: No answer.
             ServiceError: Refused.
         """
+        try:
+            with anyio.fail_after(LIST_SECONDS):
+                return await self._list_pages(project_id)
+        except TimeoutError:
+            raise DeadlineExceededError(f"the vault list was not there within {LIST_SECONDS:g} seconds") from None
+
+    async def _list_pages(self, project_id: ProjectId | None) -> tuple[ServedVault, ...]:
         vaults: list[ServedVault] = []
         for number in range(1, contract.MAX_PAGES + 1):
             raw = await self._machine.list_vaults(project_id, number)

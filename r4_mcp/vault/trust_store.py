@@ -164,6 +164,8 @@ class TrustStore:
             before = self.section()
             after = change(before)
             if after is before:
+                if self._owner in sections:
+                    self._mark()  # A crash after the file and before its marker is mended here.
                 return
             sections[self._owner] = after
             # The marker comes after the file, so that a crash in between loses nothing; that it can come is settled before.

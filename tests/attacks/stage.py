@@ -6,10 +6,11 @@ What this file does not do: know which lie is refused how; the tables do.
 from __future__ import annotations
 
 import io
+import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -19,6 +20,7 @@ from r4_mcp.config import read_settings
 from r4_mcp.core.wire import FieldType
 from r4_mcp.emulator.app import create_app
 from r4_mcp.emulator.drafts import CreatedItem
+from r4_mcp.emulator.faults_account import ORDER
 from r4_mcp.emulator.faults_keys import CHOSEN
 from r4_mcp.emulator.faults_liar import Fault, Liar
 from r4_mcp.secret import KnownSecrets
@@ -61,15 +63,14 @@ class Stage:
 
     world: World
     liar: Liar
-    log: io.StringIO
     item: CreatedItem
     password: str
     token: str
     posted: str
-    environment: dict[str, str] = field(default_factory=dict)
+    log: io.StringIO = field(default_factory=io.StringIO)
 
     @classmethod
-    def set_up(cls, world: World, log: io.StringIO) -> Stage:
+    def set_up(cls, world: World) -> Stage:
         """Put a canary into the world's vault, and a liar before its store."""
         liar = Liar(world.store, world.seeded.config_path.parent, world.known, keys=world.spare_keys)
         world.tap.app = create_app(world.store, liar.answer)
@@ -79,7 +80,7 @@ class Stage:
             ("Password", FieldType.PASSWORD, password),
             ("Token", FieldType.SECRET, token),
         )
-        return cls(world, liar, log, world.add_item(VAULT, ITEM, *fields), password, token, posted)
+        return cls(world, liar, world.add_item(VAULT, ITEM, *fields), password, token, posted)
 
     @property
     def vault_id(self) -> str:
@@ -100,15 +101,18 @@ class Stage:
     async def process(self, **environment: str) -> AsyncIterator[Service]:
         """Wire a new process, as the command line does, on the one trust store."""
         known = KnownSecrets()
-        settings = read_settings({**self.world.environment, **self.environment, **environment}, known)
+        settings = read_settings({**self.world.environment, **environment}, known)
         async with open_service(settings, known) as service:
             yield service
 
     async def contact(self, service: Service) -> None:
-        """Let a process see everything, and read the canary in both ways."""
+        """Let a process see everything, and read the canary in every way."""
         for line in (await succeed(service, "list_vaults"))["vaults"]:
             assert line["verified"], line
-        await succeed(service, "describe_item", reference=f"r4://{VAULT}/{ITEM}")
+        await self.read_honestly(service)
+
+    async def read_honestly(self, service: Service) -> None:
+        """Read the canary in every way."""
         for reference in (self.by_name, self.by_id):
             assert (await succeed(service, "read_secret", reference=reference))["value"] == self.password
 
@@ -127,6 +131,22 @@ class Stage:
             assert self.liar.told
         self.liar.tell(fault.lie)
 
+    @contextmanager
+    def everything_logged(self) -> Iterator[None]:
+        """Keep every record of every logger, unfiltered: stricter than the command line's own set-up."""
+        self.log = io.StringIO()
+        handler = logging.StreamHandler(self.log)
+        handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+        root = logging.getLogger()
+        level, others = root.level, root.handlers[:]
+        root.handlers[:] = [handler]
+        root.setLevel(logging.DEBUG)
+        try:
+            yield
+        finally:
+            root.handlers[:] = others
+            root.setLevel(level)
+
     def trust(self) -> bytes | None:
         """Return the trust store's bytes."""
         path = self.world.home / "trust-store.json"
@@ -137,9 +157,9 @@ class Stage:
         return (self.password, self.token, self.posted, CHOSEN)
 
     def assert_unseen(self, outcome: Outcome) -> None:
-        """No canary in a result."""
-        for secret in (*self.secrets(), self.world.agent_members()["accessSecret"]):
-            assert secret not in outcome.text
+        """No canary in a result, and no text that a service would like to speak through us."""
+        for text in (*self.secrets(), ORDER, self.world.agent_members()["accessSecret"]):
+            assert text not in outcome.text
 
     def assert_unwritten(self, *streams: str) -> None:
         """No canary in a log record, on a stream, in a file of this agent's home, or sent."""

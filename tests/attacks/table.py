@@ -60,7 +60,7 @@ class Row:
         reach: The last request that may be made.
         times: How often one request may be made in one call.
         once_per_process: Whether a process asks only once, so that the lie takes a new process.
-        settings: The operator's settings.
+        moves: Whether a signer who works with the service validly signs something newer, which is remembered as that.
     """
 
     code: str
@@ -68,24 +68,25 @@ class Row:
     reach: Reach
     times: int = 2
     once_per_process: bool = False
-    settings: tuple[tuple[str, str], ...] = ()
+    moves: bool = False
 
 
 def of_vault(code: str, *probes: Probe) -> Row:
     """Return the row of a lie in a vault's directory or listing: no item, no key, no write is asked for."""
-    return Row(code, probes or (LIST, DESCRIBE, READ, READ_BY_ID, READ_BY_KEY, CREATE, ARCHIVE), Reach.VAULT)
+    return Row(code, probes or (LIST, READ, READ_BY_ID, CREATE), Reach.VAULT)
 
 
 def of_item(code: str, *probes: Probe) -> Row:
     """Return the row of a lie in an item or field: no key is asked for."""
-    return Row(code, probes or (DESCRIBE, READ, READ_BY_ID, READ_BY_KEY), Reach.ITEM)
+    return Row(code, probes or (DESCRIBE, READ, READ_BY_ID), Reach.ITEM)
 
 
-def of_key(code: str, *probes: Probe, times: int = 2) -> Row:
+def of_key(code: str, *probes: Probe, times: int = 2, moves: bool = False) -> Row:
     """Return the row of a lie in a wrapped key, or of a ciphertext that does not open: nothing is written."""
-    return Row(code, probes or (READ, READ_BY_ID, CREATE), Reach.KEY, times)
+    return Row(code, probes or (READ, READ_BY_ID, CREATE), Reach.KEY, times, moves=moves)
 
 
+EVERY_WAY: Final = (LIST, LIST_BY_ID, DESCRIBE, READ, READ_BY_ID, READ_BY_KEY, CREATE, ARCHIVE)
 DIFFERS: Final = "served_differs_from_signed"
 MALFORMED: Final = "malformed_response"
 SIGNATURE: Final = "signature_invalid"
@@ -104,14 +105,14 @@ _CONTENTS: Final[dict[str, Row]] = {
         for name in ("version-2", "respelled", "with-unknown-member")
     },
     **{f"field-{name}": of_item(DIFFERS) for name in ("renamed", "retyped", "in-an-unsigned-instance")},
-    **{f"field-{name}": of_item(DIFFERS, DESCRIBE, READ, READ_BY_KEY) for name in ("hidden", "added", "duplicated")},
+    **{f"field-{name}": of_item(DIFFERS, DESCRIBE, READ) for name in ("hidden", "added", "duplicated")},
     "field-swapped": of_item(DIFFERS, READ_BY_ID),
     **{f"item-{name}": of_vault(DIFFERS) for name in ("hidden", "added", "duplicated")},
     **{f"item-{name}-in-listing": of_vault(DIFFERS) for name in ("renamed", "retyped", "websites-changed", "regrouped")},
     "item-renamed-on-get": of_item(DIFFERS),
-    "item-retyped-on-get": of_item(DIFFERS, DESCRIBE, READ, READ_BY_KEY),
-    "item-websites-changed-on-get": of_item(DIFFERS, DESCRIBE, READ, READ_BY_KEY),
-    "item-swapped": of_item(DIFFERS, DESCRIBE, READ, READ_BY_KEY),
+    "item-retyped-on-get": of_item(DIFFERS, DESCRIBE, READ),
+    "item-websites-changed-on-get": of_item(DIFFERS, DESCRIBE, READ),
+    "item-swapped": of_item(DIFFERS, DESCRIBE, READ),
     "item-denied-on-get": of_item("not_found"),
     "vault-swapped": of_vault(DIFFERS),
     "vault-renamed-in-listing": of_vault(DIFFERS),
@@ -123,30 +124,31 @@ _CONTENTS: Final[dict[str, Row]] = {
 }
 
 _CHECKPOINTS: Final[dict[str, Row]] = {
-    "summary-replayed": of_vault("rollback"),
+    "summary-replayed": of_vault("rollback", *EVERY_WAY),
     "detail-replayed": of_item("rollback"),
     "everything-replayed": of_vault("rollback"),
     "summary-forked": of_vault("equivocation"),
     "detail-forked": of_item("equivocation"),
+    "new-detail-under-old-summary": of_item(DIFFERS),
     "new-summary-with-old-detail": of_item(DIFFERS),
     "summary-of-another-vault": of_vault(DIFFERS),
     "detail-of-another-item": of_item(DIFFERS),
     "checkpoints-stripped": of_vault("checkpoint_missing"),
-    "summary-stripped": of_vault("checkpoint_missing"),
+    "summary-stripped": of_vault("checkpoint_missing", *EVERY_WAY),
     "summary-nulled": of_vault("checkpoint_missing"),
     "detail-stripped": of_item("checkpoint_missing"),
     "detail-stripped-of-one-item": of_item("checkpoint_missing"),
     "conflict-that-never-advances": Row("busy", (CREATE, ARCHIVE), Reach.WRITE, 16),
-    "conflict-that-always-advances": Row("busy", (CREATE, ARCHIVE), Reach.WRITE, 16),
-    **{f"summary-version-{name}": of_vault(MALFORMED, LIST, READ_BY_ID, CREATE) for name in SPELLINGS},
+    "conflict-that-always-advances": Row("busy", (CREATE, ARCHIVE), Reach.WRITE, 16, moves=True),
+    **{f"summary-version-{name}": of_vault(MALFORMED, LIST, READ_BY_ID) for name in SPELLINGS},
     **{f"detail-version-{name}": of_item(MALFORMED, READ, READ_BY_ID) for name in SPELLINGS if name != "null"},
     "detail-version-null": of_item(MALFORMED, READ, READ_BY_ID),
-    **{f"key-version-{name}": of_key(MALFORMED) for name in SPELLINGS},
+    **{f"key-version-{name}": of_key(MALFORMED, READ_BY_ID, CREATE) for name in SPELLINGS},
 }
 
 _SIGNATURES: Final[dict[str, Row]] = {
     **{
-        name: of_vault(SIGNATURE, LIST, READ, READ_BY_ID, CREATE)
+        name: of_vault(SIGNATURE, LIST, READ_BY_ID)
         for name in (
             "signature-flipped",
             "signature-empty",
@@ -165,7 +167,7 @@ _SIGNATURES: Final[dict[str, Row]] = {
         )
     },
     **{
-        name: of_vault(MALFORMED, LIST, READ, READ_BY_ID, CREATE)
+        name: of_vault(MALFORMED, LIST, READ_BY_ID)
         for name in (
             "envelope-member-missing",
             "envelope-member-unknown",
@@ -183,10 +185,10 @@ _SIGNATURES: Final[dict[str, Row]] = {
 _SIGNERS: Final[dict[str, Row]] = {
     "signer-key-substituted": of_vault(DIFFERS),
     "signer-key-substituted-in-place": of_vault(LOG),
-    "attacker-signer-added": of_vault(SIGNER),
+    "attacker-signer-added": of_vault(SIGNER, *EVERY_WAY),
     "attacker-signer-added-for-details": of_item(SIGNER),
     "attacker-signer-unlisted": of_vault(SIGNER),
-    "signer-of-an-invented-vault": of_vault(SIGNER, LIST, DESCRIBE, READ, READ_BY_ID, CREATE, ARCHIVE),
+    "signer-of-an-invented-vault": of_vault(SIGNER),
     "attacker-continues-with-own-signature": of_vault(SIGNATURE),
     "attacker-continues-without-signature": of_vault(SIGNER),
     "signer-forked": of_vault(SIGNER),
@@ -219,9 +221,9 @@ _KEYS: Final[dict[str, Row]] = {
     "dek-substituted-by-another-agent": of_key(SIGNER),
     "dek-forked": of_key("equivocation"),
     "wrapped-key-replayed": of_key(DIFFERS, times=_STRADDLING),
-    "dek-version-lowered": of_key("rollback"),
+    "dek-version-lowered": of_key("rollback", moves=True),
     "dek-version-higher-than-signed": of_key(DIFFERS, times=_STRADDLING),
-    "retired-signer-wraps-newer": of_key(SIGNER),
+    "retired-signer-wraps-newer": of_key(SIGNER, moves=True),
     "wrapped-key-for-another-reader": of_key("wrapped_key_not_mine"),
     "wrapped-key-of-another-vault": of_key(DIFFERS, times=_STRADDLING),
     "wrapped-key-relabelled": of_key(SIGNATURE),
@@ -242,14 +244,14 @@ _ACCOUNT: Final[dict[str, Row]] = {
     "registration-answers-another-key": _of_account(DIFFERS, LIST, READ, READ_BY_ID, CREATE, NEW_VAULT),
     "me-another-key-id": Row("signer_refused", (NEW_VAULT,), Reach.WRITE, once_per_process=True),
     "created-vault-id-not-chosen": Row(DIFFERS, (NEW_VAULT,), Reach.WRITE),
-    "created-item-id-not-chosen": Row(DIFFERS, (CREATE,), Reach.WRITE),
+    "created-item-id-not-chosen": Row(DIFFERS, (CREATE,), Reach.WRITE, 4, moves=True),
     "create-vault-not-done": Row("absent", (NEW_VAULT,), Reach.WRITE),
-    "create-item-not-done": Row("not_found", (CREATE,), Reach.WRITE),
+    "create-item-not-done": Row("not_found", (CREATE,), Reach.WRITE, 4),
     "archive-item-not-done": Row(DIFFERS, (ARCHIVE,), Reach.WRITE, 4),
     "refusal-with-instructions": of_vault("permission_denied"),
     "bad-request-with-instructions": of_vault("request_rejected"),
     **{
-        f"vault-id-{name}": Row(MALFORMED, (VAULTS, LIST, READ, READ_BY_KEY, CREATE), Reach.LISTS)
+        f"vault-id-{name}": Row(MALFORMED, (VAULTS, READ, READ_BY_KEY), Reach.LISTS)
         for name in ("traversal", "percent", "query", "fragment", "nul", "newline", "upper-case", "long", "empty")
     },
 }

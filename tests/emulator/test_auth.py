@@ -5,8 +5,7 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from r4_mcp.emulator.accounts import covers
-from r4_mcp.machine.contract import API_PREFIX
+from r4_mcp.machine.contract import API_PREFIX, covers
 
 from .client import BASE, error_code
 from .conftest import World

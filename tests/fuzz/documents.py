@@ -31,8 +31,8 @@ ENVELOPE: Final = '{"v":3,"iv":"AAAAAAAAAAAAAAAA","t":"AAAAAAAAAAAAAAAAAAAAAA=="
 
 
 @cache
-def key() -> PrivateKey:
-    """Make one key for everything."""
+def key(_owner: str = "person") -> PrivateKey:
+    """Make one key for each owner."""
     return generate()
 
 
@@ -44,8 +44,8 @@ def person() -> Party:
 
 def directory() -> Json:
     """Serve a directory with a rotation."""
-    old = Party(KeyId(identifier("old")), SignerType.AGENT, key(), status=SignerStatus.RETIRED)
-    new = Party(KeyId(identifier("new")), SignerType.AGENT, key(), previous=old)
+    old = Party(KeyId(identifier("old")), SignerType.AGENT, key("old"), status=SignerStatus.RETIRED)
+    new = Party(KeyId(identifier("new")), SignerType.AGENT, key("new"), previous=old)
     return directory_json([person(), old, new], grown_from=1)
 
 

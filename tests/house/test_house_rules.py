@@ -63,7 +63,7 @@ def test_a_file_stays_readable(path: Path) -> None:
     assert ast.get_docstring(ast.parse(text))
 
 
-@pytest.mark.parametrize("path", [path for path in (REPOSITORY / "tests").rglob("*.py")], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "tests").rglob("*.py")), ids=lambda path: path.name)
 def test_a_test_file_stays_readable(path: Path) -> None:
     """No test module is longer than 400 lines either."""
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
@@ -81,7 +81,7 @@ def test_only_the_door_catches_everything(path: Path) -> None:
 
 @pytest.mark.parametrize("path", python_files(), ids=relative)
 def test_no_module_talks_to_stdout_but_the_command_line(path: Path) -> None:
-    """stdout belongs to the protocol: no print anywhere, sys.stdout only in cli and the emulator's announcement."""
+    """The standard output belongs to the protocol: no print anywhere, sys.stdout only in cli and the emulator's announcement."""
     text = path.read_text(encoding="utf-8")
     assert not re.search(r"^\s*print\(", text, re.MULTILINE)
     if "sys.stdout" in text:
@@ -131,9 +131,9 @@ def test_secrets_are_revealed_only_where_a_comment_says_who_sees_them() -> None:
         for number, line in enumerate(lines):
             if ".reveal()" in line and "def reveal" not in line and path.name != "secret.py":
                 nearby = lines[max(0, number - 6) : number + 1]
-                assert any("reveal" in near and "#" in near or "seen by" in near for near in nearby) or _keeps_inside(
-                    line
-                ), f"{relative(path)}:{number + 1}"
+                assert any(("reveal" in near and "#" in near) or "seen by" in near for near in nearby) or _keeps_inside(line), (
+                    f"{relative(path)}:{number + 1}"
+                )
 
 
 def _keeps_inside(line: str) -> bool:

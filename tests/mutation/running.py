@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from .sites import Mutant
-from .table import COVERED, PACKAGE, tests_of
+from .table import COVERED, PACKAGE, guards_of
 
 MUTANT_SECONDS: Final = 240
 """A mutant that hangs its tests is noticed, too."""
@@ -46,7 +46,7 @@ def judge(chosen: Sequence[Mutant], *, workers: int) -> Iterator[tuple[Mutant, V
         copies: queue.Queue[Path] = queue.Queue()
         for number in range(workers):
             copies.put(_copy(Path(scratch) / str(number)))
-        _expect_healthy(sorted({test for mutant in chosen for test in tests_of(mutant.file)}), copies)
+        _expect_healthy(sorted({test for mutant in chosen for test in guards_of(mutant.file)}), copies)
         futures: dict[Future[tuple[Verdict, str]], Mutant] = {pool.submit(_judge, one, copies): one for one in chosen}
         for future in as_completed(futures):
             verdict, told = future.result()
@@ -73,7 +73,7 @@ def _expect_healthy(tests: Sequence[str], copies: queue.Queue[Path]) -> None:
 
 
 def _judge(mutant: Mutant, copies: queue.Queue[Path]) -> tuple[Verdict, str]:
-    tests = tests_of(mutant.file)
+    tests = guards_of(mutant.file)
     if not tests:
         return Verdict.UNTESTED, "no test of this file is in the table"
     copy = copies.get()
@@ -96,10 +96,12 @@ def _judge(mutant: Mutant, copies: queue.Queue[Path]) -> tuple[Verdict, str]:
 
 def _run(copy: Path, tests: Sequence[str]) -> int:
     # The copy comes first on the path, before the installed package; -B, so that no bytecode of another mutant is reused.
+    # Tests of the pure room need none of the doors that the outer conftest opens, and start twice as fast without.
+    pure = ("--confcutdir", "tests/core") if all(test.startswith("tests/core/") for test in tests) else ()
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         return subprocess.run(
-            [sys.executable, "-B", *_PYTEST, *tests],
+            [sys.executable, "-B", *_PYTEST, *pure, *tests],
             cwd=copy,
             env=environment,
             stdout=subprocess.DEVNULL,

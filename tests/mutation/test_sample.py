@@ -8,10 +8,10 @@ import pytest
 
 from .running import Verdict, judge
 from .sites import Mutant, mutants
-from .table import COVERED, PACKAGE, TESTS, tests_of
+from .table import COVERED, PACKAGE, TESTS, guards_of
 
-SAMPLE = 12
-QUICK = ("core/merkle.py", "core/signing.py", "core/envelope.py", "core/keys.py", "core/encoding.py", "vault/locked_file.py")
+SAMPLE, SEED = 12, 15
+QUICK = ("core/merkle.py", "core/signing.py", "core/envelope.py", "core/keys.py")
 """Files whose tests take a second or two; the others are for the whole run."""
 
 
@@ -35,8 +35,8 @@ def test_every_mutant_is_still_python() -> None:
 @pytest.mark.mutation
 def test_a_defence_that_is_taken_out_is_missed() -> None:
     """Of twelve mutants, the same ones in every run, each fails a test or is caught by another defence that the table names."""
-    quick = [mutant for mutant in mutants(PACKAGE) if mutant.file in QUICK and tests_of(mutant.file)]
-    chosen: list[Mutant] = random.Random(SAMPLE).sample(quick, SAMPLE)  # noqa: S311 - not a secret
+    quick = [mutant for mutant in mutants(PACKAGE) if mutant.file in QUICK and guards_of(mutant.file)]
+    chosen: list[Mutant] = random.Random(SEED).sample(quick, SAMPLE)  # noqa: S311 - not a secret
     survived = [
         str(mutant) for mutant, verdict, _ in judge(chosen, workers=2) if verdict not in {Verdict.KILLED, Verdict.COVERED}
     ]
