@@ -181,8 +181,9 @@ def test_the_journey_meets_both_outcomes(parties: Parties) -> None:
         ("directory", {"parties": [*first, "successor"], "status": active, "sunk": "peer", "grown_from": 3}, "accepted"),
         ("summary", {"version": 2, "dek": 2, "signer": "agent", "fork": 0}, "accepted"),
         ("summary", {"version": 3, "dek": 2, "signer": "agent", "fork": 0}, "SignerError"),
-        ("summary", {"version": 3, "dek": 1, "signer": "successor", "fork": 0}, "accepted"),
-        ("dek", {"signer": "human", "fork": 0}, "RollbackError"),
+        ("summary", {"version": 3, "dek": 1, "signer": "successor", "fork": 0}, "RollbackError"),
+        ("summary", {"version": 3, "dek": 2, "signer": "successor", "fork": 0}, "accepted"),
+        ("dek", {"signer": "human", "fork": 0}, "accepted"),
     ]
     for kind, drawn, _ in moves:
         journey.take((kind, drawn))
