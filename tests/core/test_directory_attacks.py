@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from r4_mcp.core.directory import advance, read_directory
-from r4_mcp.core.encoding import Json
+from r4_mcp.core.encoding import Json, b64_encode
 from r4_mcp.core.signing import Context, sign
 from r4_mcp.core.trust import VaultTrust
 from r4_mcp.core.wire import KeyRotation, SignerType
@@ -113,6 +113,18 @@ SAME_ANSWER = {
         r"inclusion proof of leaf 1\b.*directory rule 3",
     ),
 }
+
+
+@pytest.mark.parametrize(
+    ("proof", "reason"),
+    [([b64_encode(bytes(32))] * 65, "more than 64 hashes"), ([b64_encode(bytes(31))], "not 32 bytes")],
+    ids=["longer than any tree is deep", "a hash that is too short"],
+)
+def test_a_proof_of_another_form_is_malformed(parties: Parties, proof: list[str], reason: str) -> None:
+    """It is refused before any hash is computed."""
+    served = replaced(directory_json(first_met(parties)), PROOF, [*proof])
+    with pytest.raises(MalformedError, match=reason):
+        read_directory(served)
 
 
 @pytest.mark.parametrize(("lie", "error", "reason"), SAME_ANSWER.values(), ids=SAME_ANSWER.keys())

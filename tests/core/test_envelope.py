@@ -6,9 +6,11 @@ import itertools
 import json
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
+from r4_mcp.core.encoding import b64_encode, compact_json
 from r4_mcp.core.envelope import IV_SIZE, MAX_ENVELOPE_SIZE, MAX_VALUE_SIZE, Place, encode_value, open_envelope, seal
 from r4_mcp.core.wire import FieldId, FieldInstanceId, ItemId, VaultId
 from r4_mcp.errors import EnvelopeError, InvalidArgumentError
@@ -223,3 +225,13 @@ def test_a_refused_envelope_arms_nothing() -> None:
     with pytest.raises(EnvelopeError):
         open_envelope(OTHER_DEK, HERE, SEALED, known, armed=True)
     assert known.armed() == ()
+
+
+def test_a_sealed_value_that_is_no_text_is_refused_without_its_bytes() -> None:
+    """Whoever has the key can seal any bytes in the right place; what is not UTF-8 is not a value, and no error carries it."""
+    iv = bytes(12)
+    sealed = AESGCM(DEK.reveal()).encrypt(iv, b"\xff\xfe canary", HERE.aad())
+    envelope = compact_json({"v": 3, "iv": b64_encode(iv), "t": b64_encode(sealed[-16:]), "d": b64_encode(sealed[:-16])})
+    with pytest.raises(EnvelopeError, match="not UTF-8") as refused:
+        open_envelope(DEK, HERE, envelope, KnownSecrets(), armed=True)
+    assert refused.value.__context__ is None

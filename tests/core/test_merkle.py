@@ -114,3 +114,11 @@ def test_the_empty_tree_and_the_node_prefix_are_those_of_the_rfc() -> None:
     assert merkle.root_of([]) == hashlib.sha256(b"").digest()
     assert merkle.root_of(LEAVES[:2]) == hashlib.sha256(b"\x01" + LEAVES[0] + LEAVES[1]).digest()
     assert merkle.leaf_hash({"b": 1, "a": 2}) == hashlib.sha256(b'\x00{"a":2,"b":1}').digest()
+
+
+def test_a_proof_that_is_too_long_for_its_size_is_refused() -> None:
+    """The root of two leaves is no root of one, whatever the proof adds; nor does it stand for four."""
+    with pytest.raises(TransparencyError, match="too long"):
+        merkle.check_inclusion(LEAVES[0], 0, 1, [LEAVES[1]], root(2))
+    with pytest.raises(TransparencyError):
+        merkle.check_consistency(1, root(1), 4, root(2), [LEAVES[1]])
