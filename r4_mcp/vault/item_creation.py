@@ -179,10 +179,16 @@ class ItemCreation:
                 if read_created(parse_json(answer, what="creation")) != item_id:
                     raise DisagreementError(f"the service acknowledged another id than {item_id}")
                 break
-        opened = await self._reader.item(vault_id, item_id)
+        opened = await self._read_back(vault_id, item_id)
         if entry is not None:
             self._journal.settle(entry)
         return opened
+
+    async def _read_back(self, vault_id: VaultId, item_id: ItemId) -> OpenedItem:
+        try:
+            return await self._reader.item(vault_id, item_id)
+        except NotFoundError:
+            raise DisagreementError(f"the service acknowledged item {item_id}, but does not serve it") from None
 
     async def _refused(self, entry: Entry, error: ServiceError) -> None:
         # The id may be taken by our own earlier request, which arrived after all; then the next round finds it.

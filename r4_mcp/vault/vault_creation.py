@@ -100,6 +100,8 @@ class VaultCreation:
         try:
             if not await self._exists(vault_id):
                 await self._post(vault_id, post)
+                if not await self._exists(vault_id):
+                    raise DisagreementError(f"the service acknowledged vault {vault_id}, but does not serve it")
             if await self._reader.awaits_grant(vault_id):
                 await self._machine.put_wrapped_key(vault_id, wrapped)
         except ServiceError as error:
