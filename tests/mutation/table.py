@@ -50,8 +50,6 @@ COVERED: Final[dict[tuple[str, str, str, str], str]] = {
     ("core/envelope.py", "encode_value", "part", "len(value) > MAX_VALUE_SIZE"): "the limit of the encoded bytes",
     # ``advance_summary`` has noted the versions of every retired signer before a wrapped key can be proven.
     ("core/wrapping.py", "prove_entry", "part", "noted is not None"): "advance_summary, checkpoint rule 2",
-    # Nothing else than POSIX runs these tests.
-    ("vault/locked_file.py", "LockedFile._make_folder", "part", 'os.name == "posix"'): "true wherever the tests run",
     # Each further sibling changes the earlier root too, so the comparison with the remembered root refuses what is too long.
     ("core/merkle.py", "check_consistency", "guard", "last == 0"): "the comparison of the earlier root",
 }
