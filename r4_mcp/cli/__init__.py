@@ -101,7 +101,7 @@ def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
             kinds = (FieldType(given.type), ItemType(given.item_type))
             return await put(settings, known, given.reference, *kinds, local=given.local)
 
-        sys.stdout.write(f"stored {anyio.run(run_put)}\n")
+        _say([f"stored {anyio.run(run_put)}"], known)
         return 0
     from r4_mcp.cli.serve import serve  # noqa: PLC0415
 
