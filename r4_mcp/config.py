@@ -25,7 +25,6 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from r4_mcp.core.keys import MAX_PEM_SIZE, PrivateKey, load_private_key
 from r4_mcp.core.record import is_id
 from r4_mcp.core.trust import CheckpointMode, SignerTrust, TrustPolicy
 from r4_mcp.core.wire import ProjectId
@@ -34,6 +33,7 @@ from r4_mcp.machine.contract import DEFAULT_BASE_URL
 from r4_mcp.policy.rules import Switches
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
 from r4_mcp.sinks.spellings import MIN_SUBSTRING
+from r4_mcp.vault.key_file import InlineKey, KeyFile, KeyForm, KeySource, pem_of_runtime_json
 from r4_mcp.vault.locked_file import read_private
 
 _MAX_CONFIG: Final = 64 * 1024
@@ -63,14 +63,6 @@ SETTINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class KeySource:
-    """Where the private key comes from: a path, or the PEM itself."""
-
-    path: Path | None
-    pem: Secret[bytes] | None
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """What was configured, and what is wrong with it."""
 
@@ -84,28 +76,6 @@ class Settings:
     trust: TrustPolicy
     switches: Switches
     problems: tuple[ConfigurationError, ...]
-
-    def load_key(self, known: KnownSecrets) -> PrivateKey:
-        """Read and check the private key.
-
-        Raises:
-            NotConfiguredError: None is configured.
-            FileAccessError: The file is missing, unreadable or open to others.
-            PrivateKeyError: It is not a key that can be used.
-        """
-        source = self.key_source
-        if source is None:
-            raise NotConfiguredError(
-                "no private key is configured", next_step="Set R4_PRIVATE_KEY_PATH or R4_CONFIG and start the server again."
-            )
-        if source.path is not None:
-            pem = known.private_key_pem(read_private_file(source.path, MAX_PEM_SIZE))
-        elif source.pem is not None:
-            pem = source.pem
-        else:  # pragma: no cover - a KeySource has one of the two
-            raise AssertionError
-        # reveal: seen by the PEM parser only.
-        return load_private_key(pem.reveal())
 
 
 def read_settings(environment: Mapping[str, str], known: KnownSecrets) -> Settings:
@@ -246,14 +216,19 @@ _HOW_TO_CONFIGURE: Final = (
 
 def _key_source(environment: Mapping[str, str], runtime: Mapping[str, str], known: KnownSecrets) -> KeySource | None:
     if environment.get("R4_PRIVATE_KEY_PATH"):
-        return KeySource(Path(environment["R4_PRIVATE_KEY_PATH"]).expanduser(), None)
-    inline = environment.get("R4_PRIVATE_KEY") or runtime.get("privateKey")
-    if not inline:
-        return None
-    if "\n" not in inline:
-        # Environment files can't hold line breaks, so PEMs in them are commonly written with \n.
-        inline = inline.replace("\\n", "\n")
-    return KeySource(None, known.private_key_pem(inline.encode("utf-8", "replace")))
+        return KeyFile(Path(environment["R4_PRIVATE_KEY_PATH"]).expanduser(), KeyForm.PEM, known, _no_passphrase)
+    if environment.get("R4_PRIVATE_KEY"):
+        pem = pem_of_runtime_json(environment["R4_PRIVATE_KEY"])
+        return InlineKey(known.private_key_pem(pem), _no_passphrase)
+    if runtime.get("privateKey"):
+        # Known from now on, whether or not it is ever loaded.
+        known.private_key_pem(pem_of_runtime_json(runtime["privateKey"]))
+        return KeyFile(Path(environment["R4_CONFIG"]).expanduser(), KeyForm.RUNTIME_JSON, known, _no_passphrase)
+    return None
+
+
+def _no_passphrase() -> Secret[bytes] | None:
+    return None
 
 
 def _choice(

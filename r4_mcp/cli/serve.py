@@ -28,6 +28,6 @@ async def serve(settings: Settings, known: KnownSecrets, *, local: bool) -> None
     async with opened as service:
         for problem in service.missing:
             _log.warning("not ready: %s", problem.message)
-        server = build_server(service.dispatch)
+        server = build_server(service.dispatch, service.asking)
         async with stdio_server() as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())

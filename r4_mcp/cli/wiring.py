@@ -12,7 +12,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,18 +22,23 @@ from r4_mcp.config import Settings, read_settings
 from r4_mcp.errors import ConfigurationError, FileAccessError
 from r4_mcp.machine.client import MachineClient
 from r4_mcp.machine.contract import CONNECT_SECONDS
+from r4_mcp.policy.admission import Parts
+from r4_mcp.policy.approvals import UsedApprovals, derived_key
 from r4_mcp.policy.cursors import Cursors
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
 from r4_mcp.secret import KnownSecrets
+from r4_mcp.server.approval import Asking
 from r4_mcp.server.dispatch import Dispatch
 from r4_mcp.server.explain import our_sentences
 from r4_mcp.vault.evidence import Evidence
 from r4_mcp.vault.item_creation import ItemCreation
-from r4_mcp.vault.journal import Journal
+from r4_mcp.vault.journal import Journal, owner_hash
 from r4_mcp.vault.locator import Locator
 from r4_mcp.vault.reader import VaultReader
+from r4_mcp.vault.recovery import Recovery
 from r4_mcp.vault.registration import Registration
+from r4_mcp.vault.rotation import Rotation
 from r4_mcp.vault.runtime import VaultRuntime
 from r4_mcp.vault.runtime_key import RuntimeKey
 from r4_mcp.vault.signer import VaultSigner
@@ -57,6 +61,7 @@ class Service:
     """A wired process: what tools run on, and what people's commands use."""
 
     dispatch: Dispatch
+    asking: Asking
     gate: Gate
     runtime: VaultRuntime | None
     missing: tuple[ConfigurationError, ...]
@@ -136,15 +141,14 @@ def local_folder(settings: Settings) -> Path:
 
 
 def _writer(
-    settings: Settings,
     known: KnownSecrets,
     machine: MachineClient,
     reader: VaultReader,
     registration: Registration,
     key: RuntimeKey,
+    journal: Journal,
 ) -> VaultWriter:
     signer = VaultSigner(reader, key)
-    journal = Journal(settings.home / "journal", (machine.base_url, settings.access_key or ""))
     items = ItemCreation(machine=machine, reader=reader, signer=signer, journal=journal, known=known)
     vaults = VaultCreation(
         machine=machine, reader=reader, signer=signer, registration=registration, key=key, journal=journal, known=known
@@ -172,7 +176,7 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
     if settings.api_key is not None and not settings.problems:
         runtime = _runtime(settings, known, MachineClient(http, base_url, settings.api_key), service_name)
         cursors = Cursors(settings.api_key, known)
-    gate = Gate(
+    parts = Parts(
         runtime=runtime,
         missing=settings.problems,
         switches=settings.switches,
@@ -181,30 +185,49 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
         cursors=cursors,
         clock=time.time,
     )
+    gate = Gate(parts)
     dispatch = Dispatch(gate, known, egress, settings.switches)
-    return Service(dispatch, gate, runtime, settings.problems)
+    return Service(dispatch, _asking(settings, known, dispatch, runtime), gate, runtime, settings.problems)
+
+
+def _asking(settings: Settings, known: KnownSecrets, dispatch: Dispatch, runtime: VaultRuntime | None) -> Asking:
+    if runtime is None or settings.api_key is None:
+        return Asking(dispatch, None, None)
+    used = UsedApprovals(settings.home / "state" / f"approvals-{owner_hash(runtime.owner)}.json", time.time)
+    return Asking(dispatch, used, derived_key(settings.api_key, "r4-mcp request state v1", known))
 
 
 def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, service_name: str) -> VaultRuntime:
-    key = RuntimeKey(partial(settings.load_key, known))
-    registration = Registration(machine, key, _hostname())
+    key = RuntimeKey(settings.key_source)
+    owner = (machine.base_url, settings.access_key or "")
+    registration = Registration(machine, key, _hostname(), settings.home / "registered" / f"{owner_hash(owner)}.json")
     store = open_trust_store(settings, machine.base_url)
-    reader = VaultReader(
-        machine=machine,
-        store=store,
-        evidence=Evidence(settings.home / "evidence"),
-        key=key,
-        known=known,
-        policy=settings.trust,
-    )
+
+    def reader_for(any_key: RuntimeKey) -> VaultReader:
+        return VaultReader(
+            machine=machine,
+            store=store,
+            evidence=Evidence(settings.home / "evidence"),
+            key=any_key,
+            known=known,
+            policy=settings.trust,
+        )
+
+    reader = reader_for(key)
+    journal = Journal(settings.home / "journal", owner)
+    rotation = Rotation(reader_for=reader_for, registration=registration, key=key, source=settings.key_source, journal=journal)
+    writer = _writer(known, machine, reader, registration, key, journal)
     return VaultRuntime(
         service=service_name,
+        owner=owner,
         project_id=settings.project_id,
         key=key,
         registration=registration,
         store=store,
         reader=reader,
         locator=Locator(reader, settings.project_id),
-        writer=_writer(settings, known, machine=machine, reader=reader, registration=registration, key=key),
+        writer=writer,
+        rotation=rotation,
+        recovery=Recovery(key, registration, rotation, writer),
         service_date=lambda: machine.service_date,
     )

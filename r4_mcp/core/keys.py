@@ -16,7 +16,10 @@ from typing import Final
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
+    NoEncryption,
+    PrivateFormat,
     PublicFormat,
     load_pem_private_key,
     load_pem_public_key,
@@ -125,6 +128,12 @@ def load_private_key(pem: bytes, *, passphrase: bytes | None = None) -> PrivateK
     if problem:
         raise PrivateKeyError(f"the private key {problem}")
     return PrivateKey(key, public_key(key.public_key()))
+
+
+def dump_private_key(key: rsa.RSAPrivateKey, passphrase: bytes | None) -> bytes:
+    """Return a private key as PKCS#8 PEM, encrypted where a passphrase is given. For private files alone."""
+    protection = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
 
 
 def _rule_1(key: rsa.RSAPublicKey) -> str | None:

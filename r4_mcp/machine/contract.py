@@ -84,7 +84,8 @@ class Endpoint:
 
 
 ME: Final = Endpoint("GET", "/me")
-REGISTER_KEY: Final = Endpoint("POST", "/vault/public-key", (Permission.AGENT, Permission.WRAPPED_KEY))
+# A rotation's batch has one entry for each vault, and the service checks a signature of each.
+REGISTER_KEY: Final = Endpoint("POST", "/vault/public-key", (Permission.AGENT, Permission.WRAPPED_KEY), seconds=120.0)
 LIST_VAULTS: Final = Endpoint("GET", "/vault", (Permission.VAULT_READ,), max_response=4 * MIB)
 GET_VAULT: Final = Endpoint("GET", "/vault/{vault_id}", (Permission.VAULT_READ,), Level.READ)
 CREATE_VAULT: Final = Endpoint("POST", "/vault", (Permission.VAULT_WRITE,))

@@ -12,11 +12,9 @@ import hmac
 import json
 from typing import Final
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
 from r4_mcp.errors import InvalidArgumentError
-from r4_mcp.secret import KnownSecrets, Secret, SecretKind
+from r4_mcp.policy.approvals import derived_key
+from r4_mcp.secret import KnownSecrets, Secret
 
 _MAC_SIZE: Final = 16
 _MAX_CURSOR: Final = 512
@@ -31,9 +29,7 @@ class Cursors:
     """
 
     def __init__(self, api_key: Secret[str], known: KnownSecrets) -> None:
-        # reveal: seen by HKDF only.
-        derived = HKDF(SHA256(), 32, salt=None, info=b"r4-mcp cursor v1").derive(api_key.reveal().encode("utf-8"))
-        self._key = known.octets(derived, SecretKind.API_KEY)
+        self._key = derived_key(api_key, "r4-mcp cursor v1", known)
 
     def write(self, listing: str, position: int) -> str:
         """Return the cursor of a listing that continues at ``position``."""

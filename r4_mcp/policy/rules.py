@@ -6,7 +6,8 @@ Rules, first match decides:
 1. ``R4_READ_ONLY`` denies every write.
 2. ``R4_NO_REVEAL`` denies every reveal.
 3. What was not verified is never revealed.
-4. Everything else is allowed.
+4. Rotating the key always asks a person.
+5. Everything else is allowed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from r4_mcp.core.wire import Classification, FieldType, VaultId
-from r4_mcp.errors import DeniedError
 
 
 class Action(StrEnum):
@@ -25,12 +25,21 @@ class Action(StrEnum):
     REVEAL = "reveal"
     CREATE = "create"
     ARCHIVE = "archive"
+    ROTATE = "rotate"
     REPORT = "report"
 
     @property
     def is_write(self) -> bool:
-        """Whether it changes what the service keeps of the vaults."""
-        return self in {Action.CREATE, Action.ARCHIVE}
+        """Whether it changes what the service keeps of the vaults or of the key."""
+        return self in {Action.CREATE, Action.ARCHIVE, Action.ROTATE}
+
+
+class Verdict(StrEnum):
+    """What may happen, from open to closed."""
+
+    ALLOW = "allow"
+    ASK = "ask"
+    DENY = "deny"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,23 +61,39 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowed:
-    """The proof that a decision was made; ``rule`` is the number of the rule that allowed it."""
+class Decision:
+    """What the rules said.
+
+    Attributes:
+        action: About what.
+        verdict: What may happen.
+        rule: Short name of the rule that decided; goes into the audit log.
+        reason: One sentence with the rule; for a caller that is refused or must ask.
+        way_out: What the operator can do where a client can't ask.
+    """
 
     action: Action
-    rule: int
+    verdict: Verdict
+    rule: str
+    reason: str = ""
+    way_out: str | None = None
 
 
-def decide(action: Action, target: Target, switches: Switches) -> Allowed:
-    """Decide whether an action may happen.
-
-    Raises:
-        DeniedError: Rules 1 to 3; the message names the switch.
-    """
+def decide(action: Action, target: Target, switches: Switches) -> Decision:
+    """Decide whether an action may happen."""
     if action.is_write and switches.read_only:
-        raise DeniedError("this server is read-only: the operator set R4_READ_ONLY (rule 1)")
+        return Decision(action, Verdict.DENY, "rule 1", "this server is read-only: the operator set R4_READ_ONLY (rule 1)")
     if action is Action.REVEAL and switches.no_reveal:
-        raise DeniedError("this server reveals no values: the operator set R4_NO_REVEAL (rule 2)")
+        reason = "this server reveals no values: the operator set R4_NO_REVEAL (rule 2)"
+        return Decision(action, Verdict.DENY, "rule 2", reason)
     if action is Action.REVEAL and not target.verified:
-        raise DeniedError("a value whose metadata is not verified is never revealed (rule 3)")
-    return Allowed(action, 4)
+        return Decision(action, Verdict.DENY, "rule 3", "a value whose metadata is not verified is never revealed (rule 3)")
+    if action is Action.ROTATE:
+        return Decision(
+            action,
+            Verdict.ASK,
+            "rule 4",
+            "rotating the key needs a person's yes (rule 4)",
+            "This client can't ask the user. The operator runs `r4-mcp rotate-key` on this machine.",
+        )
+    return Decision(action, Verdict.ALLOW, "rule 5")

@@ -278,3 +278,15 @@ class Standing:
     reveals: bool
     missing: tuple[str, ...]
     next_step: str
+
+
+@dataclass(frozen=True, slots=True)
+class RotatedKey:
+    """The key that is active now, and the one that it replaced."""
+
+    key_id: str
+    fingerprint: str
+    previous_key_id: str
+    vaults: int
+    resumed: bool
+    note: str

@@ -14,6 +14,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 
 from r4_mcp import __version__
+from r4_mcp.server.approval import Asking
 from r4_mcp.server.dispatch import Dispatch
 from r4_mcp.tools.tool import Tool
 
@@ -36,17 +37,27 @@ def instructions(tools: Sequence[Tool[Any]]) -> str:
     return _INSTRUCTIONS.format(reading=_READING if any(tool.reveals for tool in tools) else "")
 
 
-def build_server(dispatch: Dispatch) -> Server[dict[str, Any]]:
-    """Wire a dispatch to an MCP server."""
+def build_server(dispatch: Dispatch, asking: Asking | None = None) -> Server[dict[str, Any]]:
+    """Wire a dispatch to an MCP server.
+
+    Args:
+        dispatch: Runs calls.
+        asking: Asks a person where that is needed; without it, nobody can be asked.
+    """
     listing = types.ListToolsResult(tools=[_describe(tool) for tool in dispatch.tools])
+    door = asking or Asking(dispatch, None, None)
 
     async def on_list_tools(
         _: ServerRequestContext[dict[str, Any]], __: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
         return listing
 
-    async def on_call_tool(_: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams) -> types.CallToolResult:
-        outcome = await dispatch.call(params.name, params.arguments)
+    async def on_call_tool(
+        ctx: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
+        outcome = await door.call(ctx, params)
+        if isinstance(outcome, types.InputRequiredResult):
+            return outcome
         content: list[types.ContentBlock] = [types.TextContent(text=outcome.text)]
         if outcome.is_error:
             return types.CallToolResult(content=content, is_error=True)
@@ -62,6 +73,7 @@ def build_server(dispatch: Dispatch) -> Server[dict[str, Any]]:
     )
     # The default middleware is OpenTelemetry's, which has no business with what passes here.
     server.middleware.clear()
+    server.middleware.append(door.boundary(NAME))
     return server
 
 

@@ -22,7 +22,18 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
-from r4_mcp.errors import InternalError, InvalidArgumentError, LeakBlockedError, R4Error, UnknownToolError
+from r4_mcp.errors import (
+    ApprovalRequiredError,
+    InternalError,
+    InvalidArgumentError,
+    LeakBlockedError,
+    OnboardingError,
+    R4Error,
+    SignerRefusedError,
+    UnknownToolError,
+    WrappedKeyNotMineError,
+)
+from r4_mcp.policy.call import Call
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.rules import Switches
@@ -61,10 +72,11 @@ _TOLD: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call came to: the payload that leaves, and whether it is an error."""
+    """What a call came to: the payload that leaves, whether it is an error, and what a person would have to be asked first."""
 
     payload: dict[str, Any]
     is_error: bool
+    asks: ApprovalRequiredError | None = None
 
     @property
     def text(self) -> str:
@@ -89,25 +101,37 @@ class Dispatch:
         self.tools = visible_tools(switches)
         self._by_name = {tool.name: tool for tool in self.tools}
 
-    async def call(self, name: str, arguments: Mapping[str, object] | None) -> Outcome:
+    async def call(self, name: str, arguments: Mapping[str, object] | None, call: Call | None = None) -> Outcome:
         """Run one call. Never raises but for cancellation."""
         try:
-            return await self._run(name, arguments or {})
+            return await self._run(name, arguments or {}, call or Call())
         except R4Error as error:
-            _log.info("refused tool=%s code=%s", name if name in self._by_name else "unknown", error.code)
-            return self._refusal(error)
+            return self.refusal(name, error)
         except Exception as error:  # noqa: BLE001 - rule 4
             error_id = secrets.token_hex(6)
             _log.error("internal error id=%s class=%s at %s", error_id, type(error).__name__, _where(error))
             return self._refusal(InternalError(f"something unexpected happened; error id {error_id}"))
 
-    async def _run(self, name: str, arguments: Mapping[str, object]) -> Outcome:
+    def refusal(self, name: str, error: R4Error) -> Outcome:
+        """Return what a refused call of this name comes to."""
+        _log.info("refused tool=%s code=%s", name if name in self._by_name else "unknown", error.code)
+        return self._refusal(error)
+
+    async def _run(self, name: str, arguments: Mapping[str, object], call: Call) -> Outcome:
         tool = self._by_name.get(name)
         if tool is None:
             raise UnknownToolError("no tool of that name is available here")
-        payload = tool.encode(await tool.run(self._gate, self._parse(tool, arguments)))
+        payload = tool.encode(await self._act(tool, self._parse(tool, arguments), self._gate.during(call)))
         self._egress.check(payload, exempt=tool.plaintext_at)
         return Outcome(payload, is_error=False)
+
+    async def _act(self, tool: Tool[Any], arguments: Arguments, gate: Gate) -> object:
+        try:
+            return await tool.run(gate, arguments)
+        except (OnboardingError, SignerRefusedError, WrappedKeyNotMineError):
+            # Our key was refused somewhere. The cause may be that it is no longer the registered one: then that is said.
+            await gate.recheck()
+            raise
 
     def _parse(self, tool: Tool[Any], arguments: Mapping[str, object]) -> Arguments:
         try:
@@ -127,13 +151,15 @@ class Dispatch:
         raise refusal
 
     def _refusal(self, error: R4Error) -> Outcome:
+        asks = error if isinstance(error, ApprovalRequiredError) else None
         payload = explain(error).payload()
         try:
-            self._egress.check(payload)
+            # The question leaves too, to the person.
+            self._egress.check(payload if asks is None else {**payload, "question": asks.question})
         except LeakBlockedError as leak:
             _log.error("egress blocked an error of class %s", type(error).__name__)
-            payload = explain(leak).payload()
-        return Outcome(payload, is_error=True)
+            return Outcome(explain(leak).payload(), is_error=True)
+        return Outcome(payload, is_error=True, asks=asks)
 
 
 def visible_tools(switches: Switches) -> tuple[Tool[Any], ...]:

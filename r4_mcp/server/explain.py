@@ -34,6 +34,7 @@ NEXT_STEPS: Final[dict[type[errors.R4Error], str]] = {
     errors.FileAccessError: "Correct the file's path, owner or mode, and start the server again.",
     errors.TrustStoreLostError: "Tell the operator of this machine: restore the trust store, or run `r4-mcp trust reset`.",
     errors.BusyError: "Try again in a moment.",
+    errors.RotationUnresolvedError: "Run `r4-mcp doctor`; keep every key file until `r4-mcp rotate-key` has finished.",
     errors.OnboardingError: "Ask the operator of R4 to finish setting this agent up; whoami shows what is missing.",
     errors.KeyMismatchError: "Use the private key that belongs to the registered one, or ask the operator for a new agent.",
     errors.KeyNotListedError: "Ask the operator to grant this agent access to the vault again, now that its key is registered.",
@@ -67,6 +68,9 @@ NEXT_STEPS: Final[dict[type[errors.R4Error], str]] = {
     errors.EnvelopeError: _DO_NOT_USE,
     errors.PolicyError: "Ask the operator of this machine.",
     errors.DeniedError: "The operator of this machine decided so; only they can change it.",
+    errors.ApprovalRequiredError: (
+        "Your client can't ask the user. The operator can do it on the command line of this machine; `r4-mcp --help` lists how."
+    ),
     errors.SecretInTextError: "Say it without the secret; refer to secrets by reference, such as r4://vault/item/field.",
     errors.LeakBlockedError: "This is a defect of the server: tell the operator. Nothing was shown.",
     errors.InternalError: "Tell the operator the error id; the server's log has it.",

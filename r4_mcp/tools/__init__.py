@@ -13,6 +13,7 @@ from r4_mcp.tools.list_items import LIST_ITEMS
 from r4_mcp.tools.list_vaults import LIST_VAULTS
 from r4_mcp.tools.read_secret import READ_SECRET
 from r4_mcp.tools.report_gap import REPORT_GAP
+from r4_mcp.tools.rotate_key import ROTATE_KEY
 from r4_mcp.tools.tool import Tool
 from r4_mcp.tools.whoami import WHOAMI
 
@@ -27,5 +28,6 @@ ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
     CREATE_ITEM,
     ARCHIVE_ITEM,
     ARCHIVE_VAULT,
+    ROTATE_KEY,
     REPORT_GAP,
 )

@@ -174,7 +174,7 @@ class ItemCreation:
                 if answerless == _ANSWERLESS_TRIES:
                     raise
             except ServiceError as error:
-                await self._refused(entry, error)
+                await self._refused(vault_id, entry, error)
             else:
                 if read_created(parse_json(answer, what="creation")) != item_id:
                     raise DisagreementError(f"the service acknowledged another id than {item_id}")
@@ -190,9 +190,9 @@ class ItemCreation:
         except NotFoundError:
             raise DisagreementError(f"the service acknowledged item {item_id}, but does not serve it") from None
 
-    async def _refused(self, entry: Entry, error: ServiceError) -> None:
+    async def _refused(self, vault_id: VaultId, entry: Entry, error: ServiceError) -> None:
         # The id may be taken by our own earlier request, which arrived after all; then the next round finds it.
-        vault = await self._reader.vault(VaultId(entry.vault_id))
+        vault = await self._reader.vault(vault_id)
         if vault.summary.item(ItemId(entry.id)) is not None:
             return
         if is_final(error):
@@ -201,8 +201,8 @@ class ItemCreation:
 
     async def _finish_same(self, vault_id: VaultId, draft: ItemDraft) -> OpenedItem | None:
         same: OpenedItem | None = None
-        for entry in self._journal.prepared():
-            if entry.kind is EntryKind.CREATE_ITEM and entry.vault_id == vault_id:
+        for entry in self._journal.prepared(EntryKind.CREATE_ITEM):
+            if entry.vault_id == vault_id:
                 opened = await self.roll_forward(entry)
                 if opened is not None and await self._is_same(opened, draft):
                     same = opened

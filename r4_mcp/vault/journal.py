@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -35,6 +36,7 @@ class EntryKind(StrEnum):
 
     CREATE_ITEM = "create-item"
     CREATE_VAULT = "create-vault"
+    ROTATE_KEY = "rotate-key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +46,13 @@ class Entry:
     Attributes:
         kind: What it writes.
         id: The client-chosen id of what it writes.
-        vault_id: The vault that it writes to (the new one for ``create-vault``).
+        vault_id: The vault that it writes to (the new one for ``create-vault``); None for a key.
         body: What rolling forward needs: ids, ciphertext, signed things.
     """
 
     kind: EntryKind
     id: str
-    vault_id: str
+    vault_id: str | None
     body: Mapping[str, Json]
 
 
@@ -63,7 +65,7 @@ class Journal:
     """
 
     def __init__(self, folder: Path, owner: tuple[str, str]) -> None:
-        self._folder = folder / hashlib.sha256(" ".join(owner).encode("utf-8")).hexdigest()[:32]
+        self._folder = folder / owner_hash(owner)
 
     def prepare(self, entry: Entry) -> None:
         """Put an entry on disk, or replace the one of the same kind and id (rules 1 and 3).
@@ -94,20 +96,38 @@ class Journal:
         except OSError as error:
             raise FileAccessError(f"{path} can't be removed: {os.strerror(error.errno or 0)}") from None
 
-    def prepared(self) -> tuple[Entry, ...]:
+    def rotation_lock(self) -> AbstractContextManager[None]:
+        """Hold the right to rotate this agent's key, across network calls: it guards no file that others wait for.
+
+        Raises:
+            BusyError: Another process holds it.
+            FileAccessError: The lock file can't be used.
+        """
+        return LockedFile(self._folder / "rotation", MAX_ENTRY).locked(seconds=0)
+
+    def prepared(self, kind: EntryKind | None = None) -> tuple[Entry, ...]:
         """Return the entries whose outcome is not known, oldest first.
+
+        Args:
+            kind: Only those of one kind.
 
         Raises:
             FileAccessError: The folder can't be read, or an entry is damaged.
         """
         try:
-            paths = sorted(self._folder.glob("*.json"), key=lambda path: (path.stat().st_mtime_ns, path.name))
+            pattern = "*.json" if kind is None else f"{kind.value}-*.json"
+            paths = sorted(self._folder.glob(pattern), key=lambda path: (path.stat().st_mtime_ns, path.name))
         except OSError as error:
             raise FileAccessError(f"{self._folder} can't be read: {os.strerror(error.errno or 0)}") from None
         return tuple(entry for entry in (_read(path) for path in paths) if entry is not None)
 
     def _path(self, kind: EntryKind, entry_id: str) -> Path:
         return self._folder / f"{kind.value}-{entry_id}.json"
+
+
+def owner_hash(owner: tuple[str, str]) -> str:
+    """Return the file name of what belongs to one service address and access key."""
+    return hashlib.sha256(" ".join(owner).encode("utf-8")).hexdigest()[:32]
 
 
 def _read(path: Path) -> Entry | None:
@@ -129,4 +149,4 @@ def _parse(raw: bytes) -> Entry:
     body = record.part("body", open_record).members
     if record.integer("schema") != _SCHEMA:
         raise MalformedError("journal entry has another schema than this version writes")
-    return Entry(record.choice("kind", EntryKind), record.identifier("id"), record.identifier("vaultId"), body)
+    return Entry(record.choice("kind", EntryKind), record.identifier("id"), record.optional_identifier("vaultId"), body)

@@ -69,11 +69,14 @@ class LockedFile:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         """Hold the lock (rule 1).
 
+        Args:
+            seconds: How long to wait for it.
+
         Raises:
-            BusyError: Another process held it for ten seconds.
+            BusyError: Another process held it for that long.
             FileAccessError: The folder or lock file can't be used.
         """
         self._make_folder()
@@ -84,7 +87,7 @@ class LockedFile:
         except OSError as error:
             raise self._problem(error) from None
         try:
-            _acquire(descriptor, self.path)
+            _acquire(descriptor, self.path, seconds)
             yield
         finally:
             os.close(descriptor)
@@ -195,16 +198,17 @@ def _unusable(path: Path, error: OSError) -> FileAccessError:
     return FileAccessError(f"{path} can't be used: {reason}")
 
 
-def _acquire(descriptor: int, path: Path) -> None:
+def _acquire(descriptor: int, path: Path, seconds: float) -> None:
     if sys.platform == "win32":
         return  # No flock there; replacement is still atomic, and the compare-and-swap is only as good as one process.
-    deadline = time.monotonic() + LOCK_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() > deadline:
-                raise BusyError(f"another process has held the lock of {path} for {LOCK_SECONDS:g} seconds") from None
+                waited = f" for {seconds:g} seconds" if seconds else ""
+                raise BusyError(f"another process holds the lock of {path}{waited}") from None
             time.sleep(_POLL_SECONDS)
         except OSError as error:
             raise _unusable(path, error) from None

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from r4_mcp.core.wire import ProjectId
 from r4_mcp.vault.locator import Locator
 from r4_mcp.vault.reader import VaultReader
+from r4_mcp.vault.recovery import Recovery
 from r4_mcp.vault.registration import Registration
+from r4_mcp.vault.rotation import Rotation
 from r4_mcp.vault.runtime_key import RuntimeKey
 from r4_mcp.vault.trust_store import TrustStore
 from r4_mcp.vault.writer import VaultWriter
@@ -19,9 +21,16 @@ from r4_mcp.vault.writer import VaultWriter
 
 @dataclass(frozen=True, slots=True)
 class VaultRuntime:
-    """One agent at one service; ``service`` is its address, or a word for the embedded one."""
+    """One agent at one service.
+
+    Attributes:
+        service: Its address, or a word for the embedded one.
+        owner: The address and the access key: what names this agent's state on disk.
+        service_date: The time that the service told with its last answer, unverified.
+    """
 
     service: str
+    owner: tuple[str, str]
     project_id: ProjectId | None
     key: RuntimeKey
     registration: Registration
@@ -29,5 +38,6 @@ class VaultRuntime:
     reader: VaultReader
     locator: Locator
     writer: VaultWriter
+    rotation: Rotation
+    recovery: Recovery
     service_date: Callable[[], str | None]
-    """The time that the service told with its last answer, unverified."""

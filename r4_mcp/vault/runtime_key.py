@@ -1,11 +1,10 @@
 """The runtime's own private key: loaded when first needed, used off the event loop.
 
-What this file does not do: read files; the loader it is given does.
+What this file does not do: read files; its source does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import anyio
@@ -18,19 +17,22 @@ from r4_mcp.core.signing import Context, sign
 from r4_mcp.core.trust import VaultTrust
 from r4_mcp.core.wire import WrappedKey
 from r4_mcp.core.wrapping import Dek, advance_dek
+from r4_mcp.errors import NotConfiguredError
 from r4_mcp.secret import KnownSecrets
+from r4_mcp.vault.key_file import KeySource
 
 
 class RuntimeKey:
     """The agent's key pair.
 
     Args:
-        load: Reads and checks the key; raises a ``ConfigurationError`` that says what is wrong.
+        source: Where it lives; None where none is configured.
     """
 
-    def __init__(self, load: Callable[[], PrivateKey]) -> None:
-        self._load = load
+    def __init__(self, source: KeySource | None) -> None:
+        self._source = source
         self._loaded: PrivateKey | None = None
+        self._stamp: object = None
 
     @property
     def public(self) -> PublicKey:
@@ -49,8 +51,25 @@ class RuntimeKey:
             ConfigurationError: No usable private key is configured.
         """
         if self._loaded is None:
-            self._loaded = self._load()
+            if self._source is None:
+                raise NotConfiguredError(
+                    "no private key is configured",
+                    next_step="Set R4_PRIVATE_KEY_PATH or R4_CONFIG, or make a profile with `r4-mcp init`, and start again.",
+                )
+            # The stamp is taken first: a file that is replaced in between is read again, not missed.
+            self._stamp = self._source.stamp()
+            self._loaded = self._source.load()
         return self._loaded
+
+    def refresh(self) -> bool:
+        """Forget a key whose file was replaced since it was loaded; says whether it was.
+
+        Called between calls, never within one: a call that began with one key ends with it.
+        """
+        if self._loaded is None or self._source is None or self._source.stamp() == self._stamp:
+            return False
+        self._loaded = None
+        return True
 
     async def sign(self, context: Context, payload: dict[str, Json]) -> str:
         """Sign in a worker thread: an RSA private operation takes milliseconds."""

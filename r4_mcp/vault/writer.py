@@ -67,8 +67,10 @@ class VaultWriter:
             try:
                 if entry.kind is EntryKind.CREATE_VAULT:
                     await self._vaults.roll_forward(entry)
-                else:
+                elif entry.kind is EntryKind.CREATE_ITEM:
                     await self._items.roll_forward(entry)
+                else:
+                    continue  # A rotation is its own room's.
             except R4Error as error:
                 _log.warning("%s %s is not finished yet: %s", entry.kind.value, entry.id, error.code)
             else:

@@ -1,0 +1,133 @@
+"""Admission: what every method of the gate goes through before it acts.
+
+What this file does not do: act. It makes sure that the process is ready, asks the rules, and where they say so, a person.
+
+Rules:
+1. What an earlier process left half done is settled before anything else is asked of the service.
+2. ``permit`` notes what was decided. ``ask`` raises ``ApprovalRequiredError``; the call comes back with the approval, and only
+   one for exactly this subject counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from r4_mcp.errors import ApprovalRequiredError, ConfigurationError, DeniedError, NotConfiguredError
+from r4_mcp.policy.call import Call
+from r4_mcp.policy.cursors import Cursors
+from r4_mcp.policy.egress import Egress
+from r4_mcp.policy.rules import Action, Decision, Switches, Target, Verdict, decide
+from r4_mcp.secret import KnownSecrets
+from r4_mcp.vault.runtime import VaultRuntime
+
+_WITHOUT_KEY: Final = frozenset({Action.LIST, Action.REPORT})
+"""What needs no private key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a process is wired with.
+
+    Attributes:
+        runtime: The configured agent, or None.
+        missing: What keeps this server from being configured, or from being fully so.
+        switches: The operator's switches.
+        known: The secrets of this process.
+        egress: Looks through texts for them.
+        cursors: For paging; None where nothing is configured.
+        clock: Seconds since 1970.
+    """
+
+    runtime: VaultRuntime | None
+    missing: tuple[ConfigurationError, ...]
+    switches: Switches
+    known: KnownSecrets
+    egress: Egress
+    cursors: Cursors | None
+    clock: Callable[[], float]
+
+
+class Admission:
+    """Admits one call.
+
+    Args:
+        parts: What the process is wired with.
+        call: The call.
+    """
+
+    def __init__(self, parts: Parts, call: Call) -> None:
+        self._parts = parts
+        self._call = call
+
+    async def ready(self, action: Action) -> VaultRuntime:
+        """Return the runtime, registered and with nothing half done (rule 1).
+
+        Raises:
+            DeniedError: The operator's switches deny the action whatever it is aimed at.
+            ConfigurationError: Something is not configured.
+            OnboardingError: Our key is not the registered one.
+            NetworkError: No answer.
+            ServiceError: Refused.
+        """
+        decision = decide(action, Target(), self._parts.switches)
+        if decision.verdict is Verdict.DENY:
+            self._call.decision = decision
+            raise DeniedError(decision.reason)
+        runtime = self._parts.runtime
+        if runtime is None:
+            raise self._parts.missing[0] if self._parts.missing else NotConfiguredError("no vault is configured")
+        await runtime.recovery.settle(writes=not self._parts.switches.read_only, needs_key=action not in _WITHOUT_KEY)
+        return runtime
+
+    def permit(self, action: Action, target: Target, question: str, ids: tuple[str, ...], version: int = 0) -> Decision:
+        """Ask the rules about a resolved target, and a person where they say so (rule 2).
+
+        Args:
+            action: What is about to be done.
+            target: What it is aimed at, from signed metadata.
+            question: What a person would be asked.
+            ids: Resolved ids of what it is aimed at; with ``version``, what the answer is bound to.
+            version: Version of the signed detail that was resolved, where there is one.
+
+        Raises:
+            DeniedError: The rules deny it.
+            ApprovalRequiredError: A person must say yes to exactly this.
+        """
+        decision = decide(action, target, self._parts.switches)
+        self._call.decision, self._call.ids = decision, ids
+        if decision.verdict is Verdict.DENY:
+            raise DeniedError(decision.reason)
+        if decision.verdict is Verdict.ASK:
+            bound = (action.value, *ids, str(version))
+            if self._call.approval is None or self._call.approval.subject != bound:
+                raise ApprovalRequiredError(decision.reason, question=question, subject=bound, next_step=decision.way_out)
+        return decision
+
+    async def recheck(self) -> None:
+        """Find out why the service refused our key.
+
+        Raises:
+            KeyMismatchError: Another key is active.
+            BusyError: Another process is rotating the key.
+            RotationUnresolvedError: A rotation was begun and can't be settled now.
+        """
+        if self._parts.runtime is not None:
+            await self._parts.runtime.recovery.recheck()
+
+    def position(self, cursor: str | None, listing: str) -> int:
+        """Return where a listing continues.
+
+        Raises:
+            InvalidArgumentError: The cursor is not one of this listing.
+        """
+        if cursor is None or self._parts.cursors is None:
+            return 0
+        return self._parts.cursors.read(cursor, listing)
+
+    def next_cursor(self, listing: str, position: int, total: int) -> str | None:
+        """Return the cursor of what follows, if anything does."""
+        if position >= total or self._parts.cursors is None:
+            return None
+        return self._parts.cursors.write(listing, position)

@@ -1,0 +1,131 @@
+"""From proven vaults and items to the lines of views, field by field; and the twin rule of names.
+
+What this file does not do: fetch, decide, or hold a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from r4_mcp.core.served import ServedItems, ServedVault
+from r4_mcp.core.wire import Classification
+from r4_mcp.errors import AlreadyExistsError, NetworkError, NotFoundError, ServiceError, UnauthorizedError, VerificationError
+from r4_mcp.policy import views
+from r4_mcp.policy.drafts import MAX_NAME
+from r4_mcp.policy.views import display
+from r4_mcp.vault.locator import FoundItem, FoundVault, item_part
+from r4_mcp.vault.reader import ProvenVault
+from r4_mcp.vault.references import address, screaming_key, write_reference
+from r4_mcp.vault.runtime import VaultRuntime
+
+
+def refuse_twin(name: str, existing: Sequence[tuple[str, str]], what: str, place: tuple[str, ...]) -> None:
+    """Refuse a name that is taken in its place.
+
+    Raises:
+        AlreadyExistsError: It is; carries what has it.
+    """
+    # R4 allows twins, but a second of the same name would make the first one's reference ambiguous; and a caller that tries again
+    # after a lost answer should be told of what is there.
+    folded = name.casefold()
+    twins = tuple(write_reference(*place, twin_id) for twin_id, twin in existing if twin.casefold() == folded)
+    if twins:
+        raise AlreadyExistsError(f"the name is taken by another {what}", candidates=twins)
+
+
+async def vault_line(runtime: VaultRuntime, names: list[str], listed: ServedVault) -> views.VaultLine:
+    """Build a vault's line: verified, or with the reason why it is not.
+
+    Raises:
+        UnauthorizedError: The API key is no longer accepted; no other line would be better.
+    """
+    reference = write_reference(address(listed.id, listed.name, names))
+    try:
+        vault: ProvenVault = await runtime.reader.vault(listed.id)
+    except UnauthorizedError:
+        raise
+    except (VerificationError, NotFoundError, ServiceError, NetworkError) as error:
+        # One vault that can't be shown must not hide the others; the line says why.
+        return views.VaultLine(
+            reference=write_reference(listed.id),
+            id=listed.id,
+            name=display(listed.name),
+            classification=None,
+            item_count=listed.item_count,
+            verified=False,
+            problem=error.code,
+        )
+    checkpoint = vault.summary.checkpoint
+    agrees = (checkpoint.name, checkpoint.classification) == (listed.name, listed.classification)
+    return views.VaultLine(
+        reference=reference if agrees else write_reference(listed.id),
+        id=listed.id,
+        name=display(checkpoint.name),
+        classification=classification_word(checkpoint.classification),
+        item_count=len(checkpoint.items),
+        verified=agrees,
+        problem=None if agrees else "served_differs_from_signed",
+    )
+
+
+def unverified_items(served: ServedItems, size: int) -> views.ItemList:
+    """Build the listing of a vault that came without a checkpoint, where the operator allows that."""
+    # Only where the operator allows it (R4_CHECKPOINTS=when-present): the first page, addressed by ids, marked as what it is.
+    return views.ItemList(
+        vault=write_reference(served.vault_id),
+        vault_name=display(served.vault_name),
+        classification=None,
+        items=tuple(
+            views.ItemLine(
+                reference=write_reference(served.vault_id, item.id),
+                id=item.id,
+                name=display(item.name),
+                type=item.type.value,
+                websites=tuple(display(website) for website in item.websites),
+                field_count=served.field_counts.get(item.id, 0),
+            )
+            for item in served.items[:size]
+        ),
+        total=len(served.items),
+        next_cursor=None,
+        signed_by=None,
+        checkpoint_version=None,
+        verified=False,
+    )
+
+
+def item_lines(found: FoundVault, start: int, size: int) -> list[views.ItemLine]:
+    """Build one page of an item listing."""
+    summary = found.vault.summary
+    return [
+        views.ItemLine(
+            reference=write_reference(found.part, item_part(found.vault, item.id)),
+            id=item.id,
+            name=display(item.name),
+            type=item.type.value,
+            websites=tuple(display(website) for website in item.websites),
+            field_count=summary.field_counts.get(item.id, 0),
+        )
+        for item in summary.checkpoint.items[start : start + size]
+    ]
+
+
+def field_line(found: FoundItem, field_id: str) -> views.FieldLine:
+    """Build the line of one field of a proven item."""
+    checkpoint = found.opened.item.checkpoint
+    field = next(field for field in checkpoint.fields if field.id == field_id)
+    key = screaming_key(checkpoint.name, field.name)
+    return views.FieldLine(
+        reference=found.field_reference(field.id),
+        id=field.id,
+        name=display(field.name),
+        type=field.type.value,
+        secret=field.type.is_secret,
+        # A key is for typing; of names beyond the limits there is none, and the reference is there in any case.
+        key=key if key is not None and len(key) <= 2 * MAX_NAME + 1 else None,
+    )
+
+
+def classification_word(classification: Classification | None) -> str | None:
+    """Return a classification as the views spell it."""
+    return None if classification is None else classification.value

@@ -1,0 +1,397 @@
+"""Rotation of the runtime's key: a new key, every vault key wrapped again, one request, and a way back from any crash.
+
+What this file does not do: ask a person, or know in which file the key lives; ``key_file`` does.
+
+Rules (contract §5, threats *Crash safety*):
+1. One rotation at a time, under a lock of its own. While an earlier write or rotation is unsettled, no new key is made.
+2. The new key is on disk, read back and tested, then the journal says ``prepared``, then the request leaves.
+3. The batch is whole: every vault of ``GET /vault``, whatever project is configured, proven first. One that does not verify stops
+   everything. ``key_rotation_incomplete`` builds it again, at most three times.
+4. Without an answer the service is asked which key is active. It is the new one: read back. It is the old one: send again.
+5. Read back: each directory names the new key as ours, each vault key opens with it and is the one it was. Then the journal says
+   ``committed``, the file is switched, the old key is kept, and the entry goes.
+6. A staged key is thrown away only where no request with it ever left, or the service refused each one for good.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import anyio
+
+from r4_mcp.core.encoding import Json
+from r4_mcp.core.keys import PrivateKey
+from r4_mcp.core.signing import Context, sign
+from r4_mcp.core.wire import KeyId, KeyRotation, SignerRef, SignerType, VaultId, WrappedKey
+from r4_mcp.core.wrapping import Dek, dek_pin, wrapped_entry
+from r4_mcp.errors import (
+    AwaitingGrantError,
+    BusyError,
+    ConfigurationError,
+    DisagreementError,
+    NetworkError,
+    NotConfiguredError,
+    NotFoundError,
+    R4Error,
+    RequestRejectedError,
+    RotationUnresolvedError,
+    ServiceError,
+    VerificationError,
+)
+from r4_mcp.vault.concurrently import map_bounded
+from r4_mcp.vault.item_creation import is_final, new_id
+from r4_mcp.vault.journal import EntryKind, Journal
+from r4_mcp.vault.key_file import KeyFile, KeySource
+from r4_mcp.vault.reader import VaultReader
+from r4_mcp.vault.registration import Registration
+from r4_mcp.vault.rotation_plan import Pin, Plan, State, read_plan
+from r4_mcp.vault.runtime_key import RuntimeKey
+
+TRIES: Final = 3
+_WIDTH: Final = 8
+_INCOMPLETE: Final = "key_rotation_incomplete"
+_RUN_AGAIN: Final = "Run `r4-mcp rotate-key` when the service answers: it finishes this rotation first. Keep every key file."
+
+_log: Final = logging.getLogger(__name__)
+
+Progress = Callable[[int, int], Awaitable[None]]
+"""Told how many steps of how many are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """A rotation that was read back and switched to.
+
+    Attributes:
+        key_id: Id of the key that is active now.
+        fingerprint: Its fingerprint, 64 hex characters.
+        previous_id: Id of the key that it replaced.
+        vaults: How many vault keys were wrapped again.
+        retired: The file that keeps the old key.
+        resumed: Whether this finished a rotation that was begun earlier.
+    """
+
+    key_id: KeyId
+    fingerprint: str
+    previous_id: KeyId
+    vaults: int
+    retired: Path
+    resumed: bool
+
+
+class Rotation:
+    """Rotates the key of one agent.
+
+    Args:
+        reader_for: Gives proven reads with another key than the current one.
+        registration: The registered identity; it talks to the service about keys.
+        key: The runtime's key.
+        source: Where it lives; None where none is configured, and an inline key can't be rotated.
+        journal: What was about to be written.
+    """
+
+    def __init__(
+        self,
+        *,
+        reader_for: Callable[[RuntimeKey], VaultReader],
+        registration: Registration,
+        key: RuntimeKey,
+        source: KeySource | None,
+        journal: Journal,
+    ) -> None:
+        self._reader_for = reader_for
+        self._registration = registration
+        self._key = key
+        self._source = source
+        self._journal = journal
+        self.unresolved: R4Error | None = None
+
+    async def rotate(self, progress: Progress) -> Rotated:
+        """Rotate the key, or finish the rotation that was begun.
+
+        Args:
+            progress: Told of each step.
+
+        Raises:
+            BusyError: Another process rotates, other writes are unsettled, or the vaults changed under each of three tries.
+            ConfigurationError: The key lives where it can't be replaced; nothing was changed.
+            KeyMismatchError: Another key than ours is active.
+            VerificationError: A vault is not proven; nothing was changed.
+            RotationUnresolvedError: The outcome is not known, or did not read back; both keys are kept.
+            ServiceError: Refused for good; the old key stays.
+            NetworkError: No answer before anything was sent.
+        """
+        file = self._file()
+        with self._journal.rotation_lock():
+            plan = self._unfinished()
+            if plan is not None:
+                return await self._resume(file, plan, progress)
+            if self._journal.prepared():
+                raise BusyError(
+                    "earlier writes are not settled yet, and a key is not rotated over them",
+                    next_step="Run any tool or `r4-mcp doctor` while the service answers: it settles them. Then rotate again.",
+                )
+            await anyio.to_thread.run_sync(file.require_replaceable)
+            old = self._key.private
+            previous_id = await self._registration.ensure(fresh=True)
+            new = await anyio.to_thread.run_sync(file.generate)
+            key_id = KeyId(new_id())
+            await anyio.to_thread.run_sync(file.stage, new, key_id)
+            plan = Plan(key_id, new.public.fingerprint, previous_id, old.public.fingerprint, State.STAGED, {})
+            try:
+                return await self._carry_out(file, plan, (old, new), progress)
+            finally:
+                if self._unfinished() is None:
+                    # Rule 6: without an entry, no request left or all were refused; after a switch it is gone already.
+                    file.drop_staged(key_id)
+
+    async def recover(self, *, submit: bool) -> Rotated | None:
+        """Finish a rotation that an earlier process left, if there is one and nobody else is at it.
+
+        Args:
+            submit: Whether an unanswered request may be sent again.
+
+        Returns:
+            The finished rotation; None where there was nothing to do, or where it can't be finished now (then ``unresolved``
+            says why).
+        """
+        self.unresolved = None
+        try:
+            if self._unfinished() is None:
+                return None
+            with self._journal.rotation_lock():
+                plan = self._unfinished()  # Settled by its owner, perhaps, while we waited for nothing.
+                if plan is None:
+                    return None
+                return await self._resume(self._file(), plan, _silent, submit=submit)
+        except BusyError:
+            return None
+        except R4Error as error:
+            _log.warning("a key rotation is not finished yet: %s", error.code)
+            self.unresolved = error
+            return None
+
+    def is_begun(self) -> bool:
+        """Say whether a rotation is unfinished, here or in another process."""
+        return self._unfinished() is not None
+
+    async def abandon(self) -> KeyId:
+        """Give up a rotation that the service never accepted; for a person, when its new key is lost.
+
+        Returns:
+            The id of the key that stays active.
+
+        Raises:
+            NotFoundError: No rotation is unfinished.
+            RotationUnresolvedError: The service has accepted the new key.
+            NetworkError: No answer.
+        """
+        file = self._file()
+        with self._journal.rotation_lock():
+            plan = self._unfinished()
+            if plan is None:
+                raise NotFoundError("no key rotation is unfinished")
+            me = await self._registration.me()
+            if me.active_fingerprint == plan.fingerprint or plan.state is State.COMMITTED:
+                raise RotationUnresolvedError("the service accepted the new key, so the rotation can't be abandoned")
+            self._journal.settle(plan.entry())
+            file.drop_staged(plan.key_id)
+            return plan.previous_id
+
+    async def _carry_out(self, file: KeyFile, plan: Plan, keys: tuple[PrivateKey, PrivateKey], progress: Progress) -> Rotated:
+        old, new = keys
+        resumed = plan.state is not State.STAGED
+        # After an unanswered request, a later refusal proves nothing about that one: it may still be on its way.
+        ambiguous = resumed
+        for _ in range(TRIES):
+            try:
+                batch, pins = await self._wrap_again(plan, keys, progress)
+            except R4Error as error:
+                raise _kept(error) if ambiguous else error from None
+            plan = plan.prepared(pins)
+            body = await anyio.to_thread.run_sync(_request, plan, keys, batch)
+            await anyio.to_thread.run_sync(self._journal.prepare, plan.entry())
+            try:
+                answered = await self._registration.submit(body)
+            except (NetworkError, ServiceError) as error:
+                if isinstance(error, RequestRejectedError) and error.service_code == _INCOMPLETE:
+                    continue
+                ambiguous = ambiguous or not is_final(error)
+                if not ambiguous:
+                    self._journal.settle(plan.entry())
+                    raise
+                if not await self._is_switched(plan):
+                    continue
+            else:
+                if answered != (plan.key_id, plan.fingerprint):
+                    raise RotationUnresolvedError("the service answered with another key than the one that was sent")
+            return await self._settle(file, plan, old, new, progress, resumed=resumed)
+        if ambiguous:
+            raise RotationUnresolvedError(f"the rotation got no clear answer in {TRIES} tries", next_step=_RUN_AGAIN)
+        self._journal.settle(plan.entry())
+        raise BusyError(f"the vaults changed under each of {TRIES} tries; the old key stays")
+
+    async def _resume(self, file: KeyFile, plan: Plan, progress: Progress, *, submit: bool = True) -> Rotated:
+        current = await anyio.to_thread.run_sync(file.load)
+        if current.public.fingerprint == plan.fingerprint:
+            return self._finish(file, plan, file.retired(plan.previous_fingerprint), resumed=True)
+        if current.public.fingerprint != plan.previous_fingerprint:
+            raise RotationUnresolvedError(f"{file.path} holds neither the old nor the new key of a rotation that was begun")
+        new = await anyio.to_thread.run_sync(file.load_staged, plan.key_id)
+        if new.public.fingerprint != plan.fingerprint:
+            raise RotationUnresolvedError(f"{file.staged(plan.key_id)} holds another key than the rotation that was begun")
+        if plan.state is State.COMMITTED:
+            await anyio.to_thread.run_sync(file.switch, current, plan.key_id)
+            return self._finish(file, plan, file.retired(plan.previous_fingerprint), resumed=True)
+        if await self._is_switched(plan):
+            return await self._settle(file, plan, current, new, progress, resumed=True)
+        if not submit:
+            raise RotationUnresolvedError("a key rotation was begun, and this server may not write", next_step=_RUN_AGAIN)
+        return await self._carry_out(file, plan, (current, new), progress)
+
+    async def _settle(
+        self, file: KeyFile, plan: Plan, old: PrivateKey, new: PrivateKey, progress: Progress, *, resumed: bool
+    ) -> Rotated:
+        try:
+            await self._read_back(plan, new, progress)
+        except R4Error as error:
+            raise RotationUnresolvedError(
+                f"the service accepted the new key, but it did not read back: {error.message}", next_step=_RUN_AGAIN
+            ) from None
+        plan = plan.committed()
+        await anyio.to_thread.run_sync(self._journal.prepare, plan.entry())
+        await anyio.to_thread.run_sync(file.switch, old, plan.key_id)
+        total = 2 * len(plan.pins) + 1
+        await progress(total, total)
+        return self._finish(file, plan, file.retired(plan.previous_fingerprint), resumed=resumed)
+
+    def _finish(self, file: KeyFile, plan: Plan, retired: Path, *, resumed: bool) -> Rotated:
+        file.drop_staged(plan.key_id)
+        self._key.refresh()
+        self._registration.remember(plan.key_id)
+        self._journal.settle(plan.entry())
+        self.unresolved = None
+        return Rotated(plan.key_id, plan.fingerprint, plan.previous_id, len(plan.pins), retired, resumed)
+
+    async def _wrap_again(
+        self, plan: Plan, keys: tuple[PrivateKey, PrivateKey], progress: Progress
+    ) -> tuple[list[WrappedKey], dict[VaultId, Pin]]:
+        old, new = keys
+        reader = self._reader_for(RuntimeKey(_Held(old)))
+        listed = await reader.list_vaults()
+        done = 0
+
+        async def wrap(vault_id: VaultId) -> tuple[WrappedKey, Pin] | None:
+            nonlocal done
+            dek = await _dek(reader, vault_id)
+            done += 1
+            await progress(done, 2 * len(listed) + 1)
+            if dek is None:
+                return None
+            signer = SignerRef(SignerType.AGENT, plan.key_id)
+            entry = await anyio.to_thread.run_sync(wrapped_entry, dek, plan.key_id, new.public, signer, new)
+            return entry, Pin(dek.version, dek_pin(dek))
+
+        wrapped = [done for done in await map_bounded(wrap, [vault.id for vault in listed], _WIDTH) if done is not None]
+        return [entry for entry, _ in wrapped], {entry.vault_id: pin for entry, pin in wrapped}
+
+    async def _read_back(self, plan: Plan, new: PrivateKey, progress: Progress) -> None:
+        reader = self._reader_for(RuntimeKey(_Held(new)))
+        listed = {vault.id for vault in await reader.list_vaults()}
+        done = len(plan.pins)
+
+        async def check(vault_id: VaultId) -> None:
+            nonlocal done
+            if vault_id in listed:  # Else it was archived meanwhile.
+                await _check_vault(reader, plan, vault_id)
+            done += 1
+            await progress(done, 2 * len(plan.pins) + 1)
+
+        await map_bounded(check, list(plan.pins), _WIDTH)
+
+    async def _is_switched(self, plan: Plan) -> bool:
+        try:
+            me = await self._registration.me()
+        except (NetworkError, ServiceError):
+            raise RotationUnresolvedError("the service does not say which key is active", next_step=_RUN_AGAIN) from None
+        if me.active_fingerprint == plan.fingerprint:
+            return True
+        if me.active_fingerprint != plan.previous_fingerprint:
+            raise RotationUnresolvedError("the service says that a third key is active for this agent")
+        return False
+
+    def _unfinished(self) -> Plan | None:
+        entries = self._journal.prepared(EntryKind.ROTATE_KEY)
+        return read_plan(entries[0]) if entries else None
+
+    def _file(self) -> KeyFile:
+        if isinstance(self._source, KeyFile):
+            return self._source
+        if self._source is None:
+            raise NotConfiguredError("no private key is configured, so there is none to rotate")
+        raise ConfigurationError(
+            "the private key is given in R4_PRIVATE_KEY, and a setting can't be replaced",
+            next_step="Put the key into a file (R4_PRIVATE_KEY_PATH) or a profile (`r4-mcp init`), then rotate it.",
+        )
+
+
+class _Held:
+    """A key that is in memory already."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+
+    def load(self) -> PrivateKey:
+        """Return it."""
+        return self._key
+
+    def stamp(self) -> object:
+        """Return a constant."""
+        return None
+
+
+async def _silent(_: int, __: int) -> None:
+    """Tell nobody."""
+
+
+async def _dek(reader: VaultReader, vault_id: VaultId) -> Dek | None:
+    try:
+        return await reader.dek(await reader.vault(vault_id))
+    except (AwaitingGrantError, NotFoundError):
+        return None  # Nothing is wrapped for us there, or it was archived since it was listed: the service knows the same.
+    except VerificationError as error:
+        # Rule 3; the class, and with it the code, stays.
+        raise type(error)(f"the key was not rotated, because of vault {vault_id}: {error.message}") from None
+
+
+async def _check_vault(reader: VaultReader, plan: Plan, vault_id: VaultId) -> None:
+    vault = await reader.vault(vault_id)
+    mine = vault.directory.active_of(plan.fingerprint)
+    if mine is None or mine.id != plan.key_id:
+        raise DisagreementError(f"vault {vault_id} does not name the new key as ours")
+    dek = await reader.dek(vault)
+    pin = plan.pins[vault_id]
+    # A higher version is a vault key that its owner changed meanwhile; the reader has proven it.
+    if dek.version == pin.version and not hmac.compare_digest(dek_pin(dek), pin.value):
+        raise DisagreementError(f"vault {vault_id} has another key than before")
+
+
+def _request(plan: Plan, keys: tuple[PrivateKey, PrivateKey], batch: list[WrappedKey]) -> dict[str, Json]:
+    old, new = keys
+    claim = KeyRotation(plan.key_id, plan.fingerprint, plan.previous_id)
+    return {
+        "encryptionKeyId": plan.key_id,
+        "publicKey": new.public.pem,
+        "previousEncryptionKeyId": plan.previous_id,
+        "rotationSignature": sign(old, Context.KEY_ROTATION, claim.payload()),
+        "rewrappedVaultKeys": [entry.payload() for entry in batch],
+    }
+
+
+def _kept(error: R4Error) -> R4Error:
+    return RotationUnresolvedError(f"a key rotation was begun and can't go on: {error.message}", next_step=_RUN_AGAIN)
