@@ -92,6 +92,9 @@ async def _check(runtime: VaultRuntime) -> AsyncIterator[Finding]:
         return
     yield _permissions(identity.result)
     yield _registration(identity.result, fingerprint)
+    if runtime.rotation.is_begun():
+        step = "Run `r4-mcp rotate-key`: it finishes it. Keep every key file until then."
+        yield Finding("key rotation", False, "one was begun and is not finished", step)
     mode = runtime.reader.policy.mode.value
     remembered = await _attempt("trust store", _section(runtime), lambda count: f"{count} vault(s) remembered, mode {mode}")
     yield remembered.finding

@@ -84,6 +84,12 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
     )
     if problems:
         return known
+    if runtime.rotation.is_begun():
+        return replace(
+            known,
+            missing=("A rotation of this machine's key was begun and is not finished.",),
+            next_step="Call list_vaults: it goes on with the rotation. The operator can run `r4-mcp rotate-key` on this machine.",
+        )
     return await _onboarding(known, runtime)
 
 

@@ -85,6 +85,21 @@ class InlineKey:
         return None
 
 
+class HeldKey:
+    """A key that is in memory already."""
+
+    def __init__(self, key: PrivateKey) -> None:
+        self._key = key
+
+    def load(self) -> PrivateKey:
+        """Return it."""
+        return self._key
+
+    def stamp(self) -> object:
+        """Return a constant."""
+        return None
+
+
 class KeyFile:
     """A file that holds the runtime's private key.
 

@@ -136,6 +136,12 @@ class Registration:
         me = await self.me()
         if me.active_fingerprint is not None and me.active_key_id is not None:
             if me.active_fingerprint != mine.fingerprint:
+                kept = self._key.retired(me.active_fingerprint)
+                if kept is not None:
+                    raise KeyMismatchError(
+                        f"the service went back to key {me.active_fingerprint[:12]}…, which was rotated away on this machine",
+                        next_step=f"Ask the operator of R4 whether the service was restored from a backup. The key is in {kept}.",
+                    )
                 raise KeyMismatchError(
                     f"this agent is registered with key {me.active_fingerprint[:12]}…, not with ours, {mine.fingerprint[:12]}…"
                 )

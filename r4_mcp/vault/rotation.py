@@ -15,25 +15,19 @@ Rules (contract §5, threats *Crash safety*):
 
 from __future__ import annotations
 
-import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import anyio
 
-from r4_mcp.core.encoding import Json
 from r4_mcp.core.keys import PrivateKey
-from r4_mcp.core.signing import Context, sign
-from r4_mcp.core.wire import KeyId, KeyRotation, SignerRef, SignerType, VaultId, WrappedKey
-from r4_mcp.core.wrapping import Dek, dek_pin, wrapped_entry
+from r4_mcp.core.wire import KeyId
 from r4_mcp.errors import (
-    AwaitingGrantError,
     BusyError,
     ConfigurationError,
-    DisagreementError,
     NetworkError,
     NotConfiguredError,
     NotFoundError,
@@ -41,15 +35,14 @@ from r4_mcp.errors import (
     RequestRejectedError,
     RotationUnresolvedError,
     ServiceError,
-    VerificationError,
 )
-from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.item_creation import is_final, new_id
 from r4_mcp.vault.journal import EntryKind, Journal
-from r4_mcp.vault.key_file import KeyFile, KeySource
+from r4_mcp.vault.key_file import HeldKey, KeyFile, KeySource
 from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.registration import Registration
-from r4_mcp.vault.rotation_plan import Pin, Plan, State, read_plan
+from r4_mcp.vault.rotation_batch import Progress, read_back, request, wrap_again
+from r4_mcp.vault.rotation_plan import Plan, State, read_plan
 from r4_mcp.vault.runtime_key import RuntimeKey
 
 TRIES: Final = 3
@@ -58,9 +51,6 @@ _INCOMPLETE: Final = "key_rotation_incomplete"
 _RUN_AGAIN: Final = "Run `r4-mcp rotate-key` when the service answers: it finishes this rotation first. Keep every key file."
 
 _log: Final = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], Awaitable[None]]
-"""Told how many steps of how many are done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +200,11 @@ class Rotation:
         ambiguous = resumed
         for _ in range(TRIES):
             try:
-                batch, pins = await self._wrap_again(plan, keys, progress)
+                batch, pins = await wrap_again(self._reader_for(RuntimeKey(HeldKey(old))), plan.key_id, new, progress)
             except R4Error as error:
-                raise _kept(error) if ambiguous else error from None
+                raise self._given_up(plan, error, ambiguous=ambiguous) from None
             plan = plan.prepared(pins)
-            body = await anyio.to_thread.run_sync(_request, plan, keys, batch)
+            body = await anyio.to_thread.run_sync(request, plan, old, new, batch)
             await anyio.to_thread.run_sync(self._journal.prepare, plan.entry())
             try:
                 answered = await self._registration.submit(body)
@@ -223,18 +213,22 @@ class Rotation:
                     continue
                 ambiguous = ambiguous or not is_final(error)
                 if not ambiguous:
-                    self._journal.settle(plan.entry())
-                    raise
+                    raise self._given_up(plan, error, ambiguous=False) from None
                 if not await self._is_switched(plan):
                     continue
             else:
-                if answered != (plan.key_id, plan.fingerprint):
-                    raise RotationUnresolvedError("the service answered with another key than the one that was sent")
+                _require_same(answered, plan)
             return await self._settle(file, plan, old, new, progress, resumed=resumed)
+        silent = BusyError(f"the vaults changed, or no answer came, in each of {TRIES} tries; the old key stays")
+        raise self._given_up(plan, silent, ambiguous=ambiguous)
+
+    def _given_up(self, plan: Plan, error: R4Error, *, ambiguous: bool) -> R4Error:
         if ambiguous:
-            raise RotationUnresolvedError(f"the rotation got no clear answer in {TRIES} tries", next_step=_RUN_AGAIN)
+            message = f"a key rotation was begun and can't go on: {error.message}"
+            return RotationUnresolvedError(message, next_step=_RUN_AGAIN)
+        # Rule 6: whatever was sent was refused for good.
         self._journal.settle(plan.entry())
-        raise BusyError(f"the vaults changed under each of {TRIES} tries; the old key stays")
+        return error
 
     async def _resume(self, file: KeyFile, plan: Plan, progress: Progress, *, submit: bool = True) -> Rotated:
         current = await anyio.to_thread.run_sync(file.load)
@@ -258,7 +252,7 @@ class Rotation:
         self, file: KeyFile, plan: Plan, old: PrivateKey, new: PrivateKey, progress: Progress, *, resumed: bool
     ) -> Rotated:
         try:
-            await self._read_back(plan, new, progress)
+            await read_back(self._reader_for(RuntimeKey(HeldKey(new))), plan, progress)
         except R4Error as error:
             raise RotationUnresolvedError(
                 f"the service accepted the new key, but it did not read back: {error.message}", next_step=_RUN_AGAIN
@@ -277,42 +271,6 @@ class Rotation:
         self._journal.settle(plan.entry())
         self.unresolved = None
         return Rotated(plan.key_id, plan.fingerprint, plan.previous_id, len(plan.pins), retired, resumed)
-
-    async def _wrap_again(
-        self, plan: Plan, keys: tuple[PrivateKey, PrivateKey], progress: Progress
-    ) -> tuple[list[WrappedKey], dict[VaultId, Pin]]:
-        old, new = keys
-        reader = self._reader_for(RuntimeKey(_Held(old)))
-        listed = await reader.list_vaults()
-        done = 0
-
-        async def wrap(vault_id: VaultId) -> tuple[WrappedKey, Pin] | None:
-            nonlocal done
-            dek = await _dek(reader, vault_id)
-            done += 1
-            await progress(done, 2 * len(listed) + 1)
-            if dek is None:
-                return None
-            signer = SignerRef(SignerType.AGENT, plan.key_id)
-            entry = await anyio.to_thread.run_sync(wrapped_entry, dek, plan.key_id, new.public, signer, new)
-            return entry, Pin(dek.version, dek_pin(dek))
-
-        wrapped = [done for done in await map_bounded(wrap, [vault.id for vault in listed], _WIDTH) if done is not None]
-        return [entry for entry, _ in wrapped], {entry.vault_id: pin for entry, pin in wrapped}
-
-    async def _read_back(self, plan: Plan, new: PrivateKey, progress: Progress) -> None:
-        reader = self._reader_for(RuntimeKey(_Held(new)))
-        listed = {vault.id for vault in await reader.list_vaults()}
-        done = len(plan.pins)
-
-        async def check(vault_id: VaultId) -> None:
-            nonlocal done
-            if vault_id in listed:  # Else it was archived meanwhile.
-                await _check_vault(reader, plan, vault_id)
-            done += 1
-            await progress(done, 2 * len(plan.pins) + 1)
-
-        await map_bounded(check, list(plan.pins), _WIDTH)
 
     async def _is_switched(self, plan: Plan) -> bool:
         try:
@@ -340,58 +298,10 @@ class Rotation:
         )
 
 
-class _Held:
-    """A key that is in memory already."""
-
-    def __init__(self, key: PrivateKey) -> None:
-        self._key = key
-
-    def load(self) -> PrivateKey:
-        """Return it."""
-        return self._key
-
-    def stamp(self) -> object:
-        """Return a constant."""
-        return None
-
-
 async def _silent(_: int, __: int) -> None:
     """Tell nobody."""
 
 
-async def _dek(reader: VaultReader, vault_id: VaultId) -> Dek | None:
-    try:
-        return await reader.dek(await reader.vault(vault_id))
-    except (AwaitingGrantError, NotFoundError):
-        return None  # Nothing is wrapped for us there, or it was archived since it was listed: the service knows the same.
-    except VerificationError as error:
-        # Rule 3; the class, and with it the code, stays.
-        raise type(error)(f"the key was not rotated, because of vault {vault_id}: {error.message}") from None
-
-
-async def _check_vault(reader: VaultReader, plan: Plan, vault_id: VaultId) -> None:
-    vault = await reader.vault(vault_id)
-    mine = vault.directory.active_of(plan.fingerprint)
-    if mine is None or mine.id != plan.key_id:
-        raise DisagreementError(f"vault {vault_id} does not name the new key as ours")
-    dek = await reader.dek(vault)
-    pin = plan.pins[vault_id]
-    # A higher version is a vault key that its owner changed meanwhile; the reader has proven it.
-    if dek.version == pin.version and not hmac.compare_digest(dek_pin(dek), pin.value):
-        raise DisagreementError(f"vault {vault_id} has another key than before")
-
-
-def _request(plan: Plan, keys: tuple[PrivateKey, PrivateKey], batch: list[WrappedKey]) -> dict[str, Json]:
-    old, new = keys
-    claim = KeyRotation(plan.key_id, plan.fingerprint, plan.previous_id)
-    return {
-        "encryptionKeyId": plan.key_id,
-        "publicKey": new.public.pem,
-        "previousEncryptionKeyId": plan.previous_id,
-        "rotationSignature": sign(old, Context.KEY_ROTATION, claim.payload()),
-        "rewrappedVaultKeys": [entry.payload() for entry in batch],
-    }
-
-
-def _kept(error: R4Error) -> R4Error:
-    return RotationUnresolvedError(f"a key rotation was begun and can't go on: {error.message}", next_step=_RUN_AGAIN)
+def _require_same(answered: tuple[KeyId, str], plan: Plan) -> None:
+    if answered != (plan.key_id, plan.fingerprint):
+        raise RotationUnresolvedError("the service answered with another key than the one that was sent", next_step=_RUN_AGAIN)

@@ -6,6 +6,7 @@ What this file does not do: read files; its source does.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import anyio
 
@@ -19,7 +20,7 @@ from r4_mcp.core.wire import WrappedKey
 from r4_mcp.core.wrapping import Dek, advance_dek
 from r4_mcp.errors import NotConfiguredError
 from r4_mcp.secret import KnownSecrets
-from r4_mcp.vault.key_file import KeySource
+from r4_mcp.vault.key_file import KeyFile, KeySource
 
 
 class RuntimeKey:
@@ -70,6 +71,13 @@ class RuntimeKey:
             return False
         self._loaded = None
         return True
+
+    def retired(self, fingerprint: str) -> Path | None:
+        """Return the file that keeps a key which was rotated away here, if this is one."""
+        if not isinstance(self._source, KeyFile):
+            return None
+        path = self._source.retired(fingerprint)
+        return path if path.exists() else None
 
     async def sign(self, context: Context, payload: dict[str, Json]) -> str:
         """Sign in a worker thread: an RSA private operation takes milliseconds."""
