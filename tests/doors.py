@@ -17,6 +17,8 @@ from typing import Any, Final, Literal
 import anyio
 import mcp
 import mcp_types as types
+from mcp.client.context import ClientRequestContext
+from mcp.client.session import ElicitationFnT
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from r4_mcp.cli.wiring import Service, open_service
@@ -37,8 +39,36 @@ Era = Literal["auto", "legacy"]
 ERAS: Final[tuple[Era, ...]] = ("auto", "legacy")
 """``auto`` speaks 2026-07-28 where the server does; ``legacy`` speaks the handshake era."""
 
+POLICY: Final = '[defaults.reveal]\nCONFIDENTIAL = "allow"\nCUI = "allow"\n[budget]\nper_connection = 1000\nper_hour = 1000\n'
+"""The policy of every world, unless a test writes another."""
+
 BITS: Final = 2048
 CALL_SECONDS: Final = 30.0
+
+Steps = list[tuple[float, float | None]]
+"""Progress as a client was told of it: how much, of how much."""
+
+
+def yes() -> types.ElicitResult | types.ErrorData:
+    """Return what a client sends when the person agreed."""
+    return types.ElicitResult(action="accept", content={"approve": True})
+
+
+@dataclass
+class Person:
+    """Whoever sits before a client: gives one answer to everything, and notes what was asked."""
+
+    reply: types.ElicitResult | types.ErrorData = field(default_factory=yes)
+    asked: list[types.ElicitRequestParams] = field(default_factory=list)
+
+    async def __call__(
+        self,
+        context: ClientRequestContext,  # noqa: ARG002 - the form of the SDK
+        params: types.ElicitRequestParams,
+    ) -> types.ElicitResult | types.ErrorData:
+        """Answer one question."""
+        self.asked.append(params)
+        return self.reply
 
 
 @dataclass
@@ -116,6 +146,8 @@ def open_world(template: Path, directory: Path, board: Switchboard, spare_keys: 
     (directory / "r4").chmod(0o700)
     home = directory / "home"
     home.mkdir(mode=0o700)
+    # By default CONFIDENTIAL values ask a person; most tests are about something else. Those of the policy write their own.
+    write_private(home / "policy.toml", POLICY)
     known = KnownSecrets()
     store = Store.open(directory / "r4")
     seeded = seed(store, directory / "r4", known, bits=BITS)
@@ -130,10 +162,16 @@ class Door:
     client: mcp.Client
     raw: list[str] = field(default_factory=list)
 
-    async def result(self, tool: str, arguments: Mapping[str, object]) -> types.CallToolResult:
-        """Call a tool; the result has exactly one text block."""
+    async def result(self, tool: str, arguments: Mapping[str, object], steps: Steps | None = None) -> types.CallToolResult:
+        """Call a tool; the result has exactly one text block. With ``steps``, progress is asked for and noted there."""
+
+        async def note(progress: float, total: float | None, message: str | None) -> None:
+            assert message is None
+            if steps is not None:
+                steps.append((progress, total))
+
         with anyio.fail_after(CALL_SECONDS):
-            result = await self.client.call_tool(tool, dict(arguments))
+            result = await self.client.call_tool(tool, dict(arguments), progress_callback=None if steps is None else note)
         assert isinstance(result, types.CallToolResult)
         self.raw.append(result.model_dump_json(by_alias=True))
         assert [block.type for block in result.content] == ["text"]
@@ -185,20 +223,27 @@ class Inside:
 
 
 @asynccontextmanager
-async def inside(environment: Mapping[str, str], era: Era = "auto") -> AsyncIterator[Inside]:
-    """Open a client on a server object in this process, wired as the command line wires it."""
+async def inside(
+    environment: Mapping[str, str], era: Era = "auto", answer: ElicitationFnT | None = None
+) -> AsyncIterator[Inside]:
+    """Open a client on a server object in this process, wired as the command line wires it.
+
+    With ``answer``, the client says that it can ask a person, and this plays them.
+    """
     known = KnownSecrets()
     async with (
         open_service(read_settings(environment, known), known) as service,
-        mcp.Client(build_server(service.dispatch), mode=era) as client,
+        mcp.Client(build_server(service.dispatch, service.asking), mode=era, elicitation_callback=answer) as client,
     ):
         yield Inside(Door(client), service, known)
 
 
 @asynccontextmanager
-async def in_memory(environment: Mapping[str, str], era: Era = "auto") -> AsyncIterator[Door]:
-    """Open a client on a server object in this process."""
-    async with inside(environment, era) as opened:
+async def in_memory(
+    environment: Mapping[str, str], era: Era = "auto", answer: ElicitationFnT | None = None
+) -> AsyncIterator[Door]:
+    """Open a client on a server object in this process; ``answer`` as for ``inside``."""
+    async with inside(environment, era, answer) as opened:
         yield opened.door
 
 
@@ -208,11 +253,13 @@ def stdio(environment: Mapping[str, str], *arguments: str) -> StdioServerParamet
 
 
 @asynccontextmanager
-async def subprocess(environment: Mapping[str, str], *arguments: str, stderr: Path, era: Era = "auto") -> AsyncIterator[Door]:
-    """Start the real server as a subprocess and open a client on it; its stderr goes to a file."""
+async def subprocess(
+    environment: Mapping[str, str], *arguments: str, stderr: Path, era: Era = "auto", answer: ElicitationFnT | None = None
+) -> AsyncIterator[Door]:
+    """Start the real server as a subprocess and open a client on it; its stderr goes to a file. ``answer`` as for ``inside``."""
     with stderr.open("a") as log:
         transport = stdio_client(stdio(environment, *arguments), errlog=log)
-        async with mcp.Client(transport, mode=era) as client:
+        async with mcp.Client(transport, mode=era, elicitation_callback=answer) as client:
             yield Door(client)
 
 

@@ -72,7 +72,8 @@ async def doctor(settings: Settings, known: KnownSecrets, *, local: bool) -> Asy
             yield _bad("configuration", problem)
         if service.runtime is None:
             return
-        yield Finding("configuration", True, f"service is {service.runtime.service}")
+        profile = "" if settings.profile is None else f", profile {settings.profile}"
+        yield Finding("configuration", True, f"service is {service.runtime.service}{profile}")
         async for finding in _check(service.runtime):
             yield finding
 

@@ -24,9 +24,15 @@ from r4_mcp.machine.client import MachineClient
 from r4_mcp.machine.contract import CONNECT_SECONDS
 from r4_mcp.policy.admission import Parts
 from r4_mcp.policy.approvals import UsedApprovals, derived_key
+from r4_mcp.policy.audit import AuditLog
+from r4_mcp.policy.budget import RevealBudget
 from r4_mcp.policy.cursors import Cursors
 from r4_mcp.policy.egress import Egress
+from r4_mcp.policy.exposure import ExposureLedger
 from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.oversight import Oversight
+from r4_mcp.policy.policy_file import PolicySource
+from r4_mcp.policy.rules import Budget
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.approval import Asking
 from r4_mcp.server.dispatch import Dispatch
@@ -176,6 +182,8 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
     if settings.api_key is not None and not settings.problems:
         runtime = _runtime(settings, known, MachineClient(http, base_url, settings.api_key), service_name)
         cursors = Cursors(settings.api_key, known)
+    policy = PolicySource(settings.home / "policy.toml", named=False)
+    oversight = None if runtime is None else open_oversight(settings, runtime.owner, policy.current().budget)
     parts = Parts(
         runtime=runtime,
         missing=settings.problems,
@@ -184,10 +192,22 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
         egress=egress,
         cursors=cursors,
         clock=time.time,
+        oversight=oversight,
+        policy=policy.current,
     )
     gate = Gate(parts)
-    dispatch = Dispatch(gate, known, egress, settings.switches)
+    dispatch = Dispatch(gate, known, egress, settings.switches, oversight)
     return Service(dispatch, _asking(settings, known, dispatch, runtime), gate, runtime, settings.problems)
+
+
+def open_oversight(settings: Settings, owner: tuple[str, str], limits: Budget | None = None) -> Oversight:
+    """Return the audit log, the reveal budget and the exposure ledger of an agent."""
+    state, limits = settings.home / "state", limits or Budget()
+    return Oversight(
+        audit=AuditLog(settings.home / "audit", time.time),
+        budget=RevealBudget(state, owner, time.time, limits.per_connection, limits.per_hour),
+        ledger=ExposureLedger(state, owner, time.time),
+    )
 
 
 def _asking(settings: Settings, known: KnownSecrets, dispatch: Dispatch, runtime: VaultRuntime | None) -> Asking:

@@ -10,15 +10,18 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from r4_mcp.errors import ApprovalRequiredError, ConfigurationError, DeniedError, NotConfiguredError
+from r4_mcp.errors import ApprovalRequiredError, ConfigurationError, DeniedError, NotConfiguredError, SecretInTextError
+from r4_mcp.policy.budget import Spent
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.cursors import Cursors
 from r4_mcp.policy.egress import Egress
-from r4_mcp.policy.rules import Action, Decision, Switches, Target, Verdict, decide
+from r4_mcp.policy.oversight import SCREENING, Oversight
+from r4_mcp.policy.rules import DEFAULTS, Action, Decision, Policy, Switches, Target, Verdict, decide, deny_early
+from r4_mcp.policy.screen import refuse_secrets
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.vault.runtime import VaultRuntime
 
@@ -38,6 +41,8 @@ class Parts:
         egress: Looks through texts for them.
         cursors: For paging; None where nothing is configured.
         clock: Seconds since 1970.
+        oversight: Audit log, reveal budget and exposure ledger; None where nothing is configured.
+        policy: The operator's policy as it stands now.
     """
 
     runtime: VaultRuntime | None
@@ -47,6 +52,8 @@ class Parts:
     egress: Egress
     cursors: Cursors | None
     clock: Callable[[], float]
+    oversight: Oversight | None = None
+    policy: Callable[[], Policy] = lambda: DEFAULTS
 
 
 class Admission:
@@ -71,39 +78,85 @@ class Admission:
             NetworkError: No answer.
             ServiceError: Refused.
         """
-        decision = decide(action, Target(), self._parts.switches)
-        if decision.verdict is Verdict.DENY:
-            self._call.decision = decision
-            raise DeniedError(decision.reason)
+        denial = deny_early(action, self._parts.switches, self._parts.policy())
+        if denial is not None:
+            self._call.decision = denial
+            raise DeniedError(denial.reason)
         runtime = self._parts.runtime
         if runtime is None:
             raise self._parts.missing[0] if self._parts.missing else NotConfiguredError("no vault is configured")
         await runtime.recovery.settle(writes=not self._parts.switches.read_only, needs_key=action not in _WITHOUT_KEY)
         return runtime
 
-    def permit(self, action: Action, target: Target, question: str, ids: tuple[str, ...], version: int = 0) -> Decision:
+    def permit(self, action: Action, target: Target, question: str, ids: tuple[str, ...], mark: str = "") -> Decision:
         """Ask the rules about a resolved target, and a person where they say so (rule 2).
 
         Args:
             action: What is about to be done.
             target: What it is aimed at, from signed metadata.
             question: What a person would be asked.
-            ids: Resolved ids of what it is aimed at; with ``version``, what the answer is bound to.
-            version: Version of the signed detail that was resolved, where there is one.
+            ids: Resolved ids of vault, item and field, as far as it is aimed at one; the answer is bound to them.
+            mark: What else the answer is bound to: a version, or the id of a key.
 
         Raises:
             DeniedError: The rules deny it.
             ApprovalRequiredError: A person must say yes to exactly this.
         """
-        decision = decide(action, target, self._parts.switches)
+        decision = decide(action, target, self._parts.switches, self._parts.policy())
         self._call.decision, self._call.ids = decision, ids
         if decision.verdict is Verdict.DENY:
             raise DeniedError(decision.reason)
         if decision.verdict is Verdict.ASK:
-            bound = (action.value, *ids, str(version))
-            if self._call.approval is None or self._call.approval.subject != bound:
-                raise ApprovalRequiredError(decision.reason, question=question, subject=bound, next_step=decision.way_out)
+            self._require_approval(decision, question, ids, mark)
         return decision
+
+    async def permit_reveal(self, target: Target, question: str, ids: tuple[str, ...], version: int) -> None:
+        """Permit one reveal, spend it, and note it, before anything is opened.
+
+        Args:
+            target: The field, from signed metadata.
+            question: What a person would be asked.
+            ids: Ids of vault, item and field.
+            version: Version of the item's signed detail.
+
+        Raises:
+            DeniedError: The rules deny it.
+            ApprovalRequiredError: A person must say yes: the rules say so, or the reveal budget is spent.
+            ConfigurationError: It can't be noted.
+        """
+        decision = self.permit(Action.REVEAL, target, question, ids, str(version))
+        oversight = self._parts.oversight
+        if oversight is None:
+            raise NotConfiguredError("reveals can't be noted, because nothing is configured")
+        if decision.verdict is Verdict.ASK:
+            await oversight.charge()
+        else:
+            spent = await oversight.spend()
+            if not spent.within:
+                self._require_approval(
+                    _beyond(spent), f"{question} ({spent.limit} fields were shown already.)", ids, str(version)
+                )
+                await oversight.charge()
+        await oversight.shown(ids)
+
+    async def screen(self, texts: Mapping[str, str | None]) -> None:
+        """Refuse texts for people or listings that hold a secret; a hit costs reveal budget.
+
+        Raises:
+            SecretInTextError: One does; the message names the argument only.
+        """
+        try:
+            refuse_secrets(texts, self._parts.egress)
+        except SecretInTextError:
+            if self._parts.oversight is not None:
+                await self._parts.oversight.blocked(SCREENING, ())
+            raise
+
+    def _require_approval(self, decision: Decision, question: str, ids: tuple[str, ...], mark: str) -> None:
+        self._call.decision = decision
+        bound = (decision.action.value, *ids, mark)
+        if self._call.approval is None or self._call.approval.subject != bound:
+            raise ApprovalRequiredError(decision.reason, question=question, subject=bound, next_step=decision.way_out)
 
     async def recheck(self) -> None:
         """Find out why the service refused our key.
@@ -131,3 +184,14 @@ class Admission:
         if position >= total or self._parts.cursors is None:
             return None
         return self._parts.cursors.write(listing, position)
+
+
+def _beyond(spent: Spent) -> Decision:
+    which = "this connection" if spent.which == "connection" else "the last hour"
+    return Decision(
+        Action.REVEAL,
+        Verdict.ASK,
+        "reveal budget",
+        f"the reveal budget of {which} is spent ({spent.limit} fields)",
+        "This client can't ask the user. Wait, or the operator raises the limits in the policy's [budget].",
+    )

@@ -18,15 +18,23 @@ from r4_mcp.core.wire import Classification, FieldType
 from r4_mcp.errors import (
     CheckpointMissingError,
     InvalidArgumentError,
+    NotConfiguredError,
     NotReadableError,
 )
 from r4_mcp.policy import views
 from r4_mcp.policy.admission import Admission, Parts
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.drafts import NewItem, check_item, check_name
-from r4_mcp.policy.lines import classification_word, field_line, item_lines, refuse_twin, unverified_items, vault_line
+from r4_mcp.policy.lines import (
+    classification_word,
+    exposure_report,
+    field_line,
+    item_lines,
+    refuse_twin,
+    unverified_items,
+    vault_line,
+)
 from r4_mcp.policy.rules import Action, Target
-from r4_mcp.policy.screen import refuse_secrets
 from r4_mcp.policy.standing import standing
 from r4_mcp.policy.views import SHORT_FINGERPRINT, display, signed_by
 from r4_mcp.vault.concurrently import map_bounded
@@ -106,6 +114,7 @@ class Gate:
             found = await runtime.locator.vault(vault)
         except CheckpointMissingError:
             return unverified_items(await runtime.locator.unverified_vault(vault), size)
+        self._call.ids = (found.vault.id,)
         listing = f"items {found.vault.id}"
         start = self._admission.position(cursor, listing)
         checkpoint = found.vault.summary.checkpoint
@@ -130,6 +139,7 @@ class Gate:
         runtime = await self._admission.ready(Action.LIST)
         found = await runtime.locator.item(reference)
         checkpoint = found.opened.item.checkpoint
+        self._call.ids = (checkpoint.vault_id, checkpoint.item_id)
         return views.ItemDescription(
             reference=found.reference,
             id=checkpoint.item_id,
@@ -149,20 +159,25 @@ class Gate:
         Raises:
             R4Error: A secret in the reason, not found, ambiguous, denied, not verified, not readable, refused, unreachable.
         """
-        refuse_secrets({"reason": reason}, self._parts.egress)
+        await self._admission.screen({"reason": reason})
         runtime = await self._admission.ready(Action.REVEAL)
         found = await runtime.locator.field(reference)
         vault, field = found.located.vault.summary.checkpoint, found.located.field
+        if field.line.type is FieldType.FILE:
+            raise NotReadableError("the field is of type FILE: it refers to an attachment, and attachments can't be read here")
         place = (vault.vault_id, field.item.checkpoint.item_id, field.line.id)
-        self._admission.permit(
-            Action.REVEAL,
-            Target(vault.vault_id, vault.classification, field.line.type),
+        await self._admission.permit_reveal(
+            Target(
+                vault.vault_id,
+                vault.classification,
+                field.line.type,
+                item_id=field.item.checkpoint.item_id,
+                field_id=field.line.id,
+            ),
             f"Show the value of {found.reference} to the model?",
             place,
             field.item.checkpoint.version,
         )
-        if field.line.type is FieldType.FILE:
-            raise NotReadableError("the field is of type FILE: it refers to an attachment, and attachments can't be read here")
         value = await runtime.reader.open_field(found.located)
         remaining = None
         if field.line.type is FieldType.TOTP:
@@ -180,7 +195,7 @@ class Gate:
             R4Error: Bad name, a secret in the name, denied, refused, unreachable.
         """
         check_name(name, "name")
-        refuse_secrets({"name": name}, self._parts.egress)
+        await self._admission.screen({"name": name})
         runtime = await self._admission.ready(Action.CREATE)
         project_id = runtime.project_id if project is None else await runtime.locator.project(project)
         question = f"Create the vault {display(name)}?"
@@ -206,7 +221,7 @@ class Gate:
         texts = {"name": draft.name}
         texts |= {f"fields[{index}].name": field.name for index, field in enumerate(draft.fields)}
         texts |= {f"websites[{index}]": website for index, website in enumerate(draft.websites)}
-        refuse_secrets(texts, self._parts.egress)
+        await self._admission.screen(texts)
         runtime = await self._admission.ready(Action.CREATE)
         found = await runtime.locator.vault(vault)
         checkpoint = found.vault.summary.checkpoint
@@ -241,7 +256,7 @@ class Gate:
         part = item_part(found.vault, item_id)
         self._admission.permit(
             Action.ARCHIVE,
-            Target(found.vault.id, checkpoint.classification),
+            Target(found.vault.id, checkpoint.classification, item_id=item_id),
             f"Archive the item {write_reference(found.part, part)}?",
             (found.vault.id, item_id),
         )
@@ -280,7 +295,7 @@ class Gate:
             key_id = await runtime.registration.ensure()
             fingerprint = runtime.key.public.fingerprint
             question = f"Replace this machine's key {fingerprint[:SHORT_FINGERPRINT]}… by a new one, for every vault?"
-            self._admission.permit(Action.ROTATE, Target(), question, (key_id,))
+            self._admission.permit(Action.ROTATE, Target(), question, (), key_id)
             done = await runtime.rotation.rotate(self._call.progress)
         return views.RotatedKey(
             key_id=done.key_id,
@@ -291,12 +306,22 @@ class Gate:
             note=_ROTATED_NOTE,
         )
 
+    async def exposure(self) -> views.ExposureReport:
+        """Say what was shown, used and blocked since the ledger was last cleared; asks the service nothing.
+
+        Raises:
+            ConfigurationError: Nothing is configured, or the ledger can't be read.
+        """
+        if self._parts.oversight is None:
+            raise self._parts.missing[0] if self._parts.missing else NotConfiguredError("no vault is configured")
+        return exposure_report(await self._parts.oversight.exposure())
+
     async def report_gap(self, summary: str, details: str, desired_outcome: str | None) -> views.GapReport:
         """Report a product gap without secrets.
 
         Raises:
             R4Error: A text holds a secret, refused, unreachable.
         """
-        refuse_secrets({"summary": summary, "details": details, "desired_outcome": desired_outcome}, self._parts.egress)
+        await self._admission.screen({"summary": summary, "details": details, "desired_outcome": desired_outcome})
         runtime = await self._admission.ready(Action.REPORT)
         return views.GapReport(display(await runtime.writer.report_gap(summary, details, desired_outcome)))

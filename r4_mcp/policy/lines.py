@@ -6,12 +6,14 @@ What this file does not do: fetch, decide, or hold a value.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from r4_mcp.core.served import ServedItems, ServedVault
 from r4_mcp.core.wire import Classification
 from r4_mcp.errors import AlreadyExistsError, NetworkError, NotFoundError, ServiceError, UnauthorizedError, VerificationError
 from r4_mcp.policy import views
 from r4_mcp.policy.drafts import MAX_NAME
+from r4_mcp.policy.exposure import Exposure, Noted
 from r4_mcp.policy.views import display
 from r4_mcp.vault.locator import FoundItem, FoundVault, item_part
 from r4_mcp.vault.reader import ProvenVault
@@ -129,3 +131,24 @@ def field_line(found: FoundItem, field_id: str) -> views.FieldLine:
 def classification_word(classification: Classification | None) -> str | None:
     """Return a classification as the views spell it."""
     return None if classification is None else classification.value
+
+
+def exposure_report(exposure: Exposure) -> views.ExposureReport:
+    """Build the report of the exposure ledger; everything in it is named by ids."""
+    shown = tuple(_exposed(row) for row in exposure.shown)
+    return views.ExposureReport(
+        since=None if exposure.cleared_at is None else _time(exposure.cleared_at),
+        shown=shown,
+        used=tuple(_exposed(row) for row in exposure.used),
+        blocked=tuple(_exposed(row) for row in exposure.blocked),
+        to_rotate=tuple(row.reference for row in shown if row.reference is not None),
+    )
+
+
+def _exposed(row: Noted) -> views.ExposedPlace:
+    reference = None if row.place is None or not row.place.ids else write_reference(*row.place.ids)
+    return views.ExposedPlace(reference, row.how, row.count, _time(row.last))
+
+
+def _time(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -290,3 +290,24 @@ class RotatedKey:
     vaults: int
     resumed: bool
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExposedPlace:
+    """One row of the exposure ledger: what (by ids), how, how often, and when last (RFC 3339)."""
+
+    reference: str | None
+    how: str
+    count: int
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExposureReport:
+    """What was shown, used and blocked since the ledger was last cleared; ``to_rotate`` are the shown secrets."""
+
+    since: str | None
+    shown: tuple[ExposedPlace, ...]
+    used: tuple[ExposedPlace, ...]
+    blocked: tuple[ExposedPlace, ...]
+    to_rotate: tuple[str, ...]

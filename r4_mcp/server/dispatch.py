@@ -7,7 +7,8 @@ Rules:
 2. Every outcome passes the egress guard before it is encoded, errors too.
 3. An unexpected exception gives one generic sentence with an error id; the log has the id, the exception's class and where it was
    raised, never its text or locals.
-4. This is the one place, beside the network adapter, where ``except Exception`` is legal.
+4. Every call is in the audit log before its answer leaves; a reveal that can't be logged is refused.
+5. This is the one place, beside the network adapter, where ``except Exception`` is legal.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from __future__ import annotations
 import json
 import logging
 import secrets
+import time
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import anyio
 from pydantic import ValidationError
 
 from r4_mcp.errors import (
     ApprovalRequiredError,
+    ConfigurationError,
     InternalError,
     InvalidArgumentError,
     LeakBlockedError,
@@ -36,6 +40,7 @@ from r4_mcp.errors import (
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.oversight import EGRESS, Oversight
 from r4_mcp.policy.rules import Switches
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.explain import explain
@@ -92,22 +97,51 @@ class Dispatch:
         known: Where values are made known as arguments are parsed.
         egress: Has the last look.
         switches: The operator's switches; they hide tools.
+        oversight: Logs each call; None where nothing is configured.
     """
 
-    def __init__(self, gate: Gate, known: KnownSecrets, egress: Egress, switches: Switches) -> None:
+    def __init__(
+        self, gate: Gate, known: KnownSecrets, egress: Egress, switches: Switches, oversight: Oversight | None = None
+    ) -> None:
         self._gate = gate
+        self._oversight = oversight
         self._known = known
         self._egress = egress
         self.tools = visible_tools(switches)
         self._by_name = {tool.name: tool for tool in self.tools}
 
     async def call(self, name: str, arguments: Mapping[str, object] | None, call: Call | None = None) -> Outcome:
-        """Run one call. Never raises but for cancellation."""
+        """Run one call, and log it before its answer leaves (rule 4). Never raises but for cancellation."""
+        call, started, outcome, unlogged = call or Call(), time.monotonic(), None, None
         try:
-            return await self._run(name, arguments or {}, call or Call())
+            outcome = await self._outcome(name, arguments or {}, call)
+        finally:
+            # A cancelled call is logged too.
+            with anyio.CancelScope(shield=True):
+                unlogged = await self._log(name, call, outcome, round((time.monotonic() - started) * 1000))
+        if unlogged is not None and not outcome.is_error and self._by_name[name].reveals:
+            return self._refusal(unlogged)
+        return outcome
+
+    async def _log(self, name: str, call: Call, outcome: Outcome | None, duration_ms: int) -> ConfigurationError | None:
+        if self._oversight is None:
+            return None
+        code = "cancelled" if outcome is None else outcome.payload["code"] if outcome.is_error else "ok"
+        if code == LeakBlockedError.code:
+            await self._oversight.blocked(EGRESS, call.ids)
+        try:
+            await self._oversight.log(name if name in self._by_name else "unknown", call, code, duration_ms)
+        except ConfigurationError as error:
+            _log.warning("a call is not in the audit log: %s", error.message)
+            return error
+        return None
+
+    async def _outcome(self, name: str, arguments: Mapping[str, object], call: Call) -> Outcome:
+        try:
+            return await self._run(name, arguments, call)
         except R4Error as error:
             return self.refusal(name, error)
-        except Exception as error:  # noqa: BLE001 - rule 4
+        except Exception as error:  # noqa: BLE001 - rule 5
             error_id = secrets.token_hex(6)
             _log.error("internal error id=%s class=%s at %s", error_id, type(error).__name__, _where(error))
             return self._refusal(InternalError(f"something unexpected happened; error id {error_id}"))

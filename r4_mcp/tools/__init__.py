@@ -9,6 +9,7 @@ from r4_mcp.tools.archive_vault import ARCHIVE_VAULT
 from r4_mcp.tools.create_item import CREATE_ITEM
 from r4_mcp.tools.create_vault import CREATE_VAULT
 from r4_mcp.tools.describe_item import DESCRIBE_ITEM
+from r4_mcp.tools.exposure import EXPOSURE
 from r4_mcp.tools.list_items import LIST_ITEMS
 from r4_mcp.tools.list_vaults import LIST_VAULTS
 from r4_mcp.tools.read_secret import READ_SECRET
@@ -29,5 +30,6 @@ ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
     ARCHIVE_ITEM,
     ARCHIVE_VAULT,
     ROTATE_KEY,
+    EXPOSURE,
     REPORT_GAP,
 )

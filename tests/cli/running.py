@@ -1,16 +1,22 @@
-"""The program as a process: plain, or at a terminal of its own."""
+"""The program as people run it: as a process, at a terminal of its own, or its entry called in this process."""
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import pty
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
+from unittest import mock
+
+from r4_mcp.cli import main
 
 SECONDS: Final = 60.0
 COMMAND: Final = (sys.executable, "-m", "r4_mcp")
@@ -25,23 +31,59 @@ class Ended:
     err: str
 
 
-def run(*arguments: str, environment: Mapping[str, str], stdin: bytes = b"") -> Ended:
+def run(*arguments: str, environment: Mapping[str, str], stdin: bytes = b"", pass_fds: tuple[int, ...] = ()) -> Ended:
     """Run the program to its end."""
     done = subprocess.run(
-        [*COMMAND, *arguments], input=stdin, env=dict(environment), capture_output=True, timeout=SECONDS, check=False
+        [*COMMAND, *arguments],
+        input=stdin,
+        env=dict(environment),
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+        pass_fds=pass_fds,
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def run_at_terminal(*arguments: str, environment: Mapping[str, str], typed: tuple[str, str] | None = None) -> Ended:
-    """Run the program at a pseudo-terminal; ``typed`` is what to wait for and what to type then."""
+def run_here(*arguments: str, environment: Mapping[str, str], stdin: bytes = b"") -> Ended:
+    """Run the program's own entry in this process: start-up is most of what a subprocess takes."""
+    out, err = io.StringIO(), io.StringIO()
+    outside = mock.patch.dict(os.environ, environment, clear=True)
+    piped = mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+    with outside, piped, logging_left_alone(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(list(arguments))
+    return Ended(status, out.getvalue(), err.getvalue())
+
+
+@contextlib.contextmanager
+def logging_left_alone() -> Iterator[None]:
+    """Put the process's logging back as it was."""
+    loggers = [logging.getLogger(name) for name in ("", "r4_mcp", "httpx", "httpcore", "mcp", "asyncio", "uvicorn")]
+    levels, handlers, loud = [logger.level for logger in loggers], list(loggers[0].handlers), logging.raiseExceptions
+    try:
+        yield
+    finally:
+        loggers[0].handlers[:] = handlers
+        logging.raiseExceptions = loud
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def run_at_terminal(*arguments: str, environment: Mapping[str, str], typed: tuple[tuple[str, str], ...] = ()) -> Ended:
+    """Run the program at a pseudo-terminal.
+
+    Args:
+        arguments: The command line.
+        environment: The environment.
+        typed: What to wait for, and what to type then, in this order.
+    """
     master, slave = pty.openpty()
     with subprocess.Popen(
         [*COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, env=dict(environment), start_new_session=True
     ) as process:
         os.close(slave)
-        seen = b""
-        waiting = typed
+        seen, looked_at = b"", 0
+        waiting = list(typed)
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             if not select.select([master], [], [], 1.0)[0]:
@@ -53,9 +95,10 @@ def run_at_terminal(*arguments: str, environment: Mapping[str, str], typed: tupl
             if not chunk:
                 break
             seen += chunk
-            if waiting is not None and waiting[0].encode() in seen:
-                os.write(master, waiting[1].encode())
-                waiting = None
+            while waiting and (found := seen.find(waiting[0][0].encode(), looked_at)) >= 0:
+                prompt, line = waiting.pop(0)
+                looked_at = found + len(prompt.encode())
+                os.write(master, line.encode())
         else:
             process.kill()
         process.wait(SECONDS)

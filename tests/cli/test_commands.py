@@ -148,9 +148,8 @@ def test_put_refuses_what_it_must(world: World) -> None:
 def test_put_asks_at_a_terminal_and_shows_nothing(world: World) -> None:
     """The prompt is hidden: what was typed is not on the screen."""
     environment = local_environment(world)
-    ended = run_at_terminal(
-        "put", "--local", "r4://Box/Typed/Token", environment=environment, typed=("Value (not shown): ", "canary-zebra-typed\n")
-    )
+    typed = (("Value (not shown): ", "canary-zebra-typed\n"),)
+    ended = run_at_terminal("put", "--local", "r4://Box/Typed/Token", environment=environment, typed=typed)
     assert ended.status == 0
     assert "stored r4://Box/Typed/Token" in ended.out
     assert "canary" not in ended.out

@@ -9,8 +9,10 @@ from typing import Final
 import pytest
 
 from r4_mcp.config import Settings, is_loopback, read_settings, read_switches
+from r4_mcp.core.keys import PrivateKey
 from r4_mcp.secret import HIDDEN, KnownSecrets
-from tests.doors import write_private
+from r4_mcp.vault.key_file import InlineKey, KeyFile
+from tests.doors import private_pem, write_private
 
 FILE_KEY: Final = "rk_fromfile0000.secret-of-the-key-file"
 JSON_KEY: Final = "rk_fromjson0000.secret-of-the-runtime-json"
@@ -52,24 +54,55 @@ def settings_of(environment: dict[str, str]) -> Settings:
     return read_settings(environment, KnownSecrets())
 
 
+@pytest.fixture
+def keys(tmp_path: Path, spare_keys: tuple[PrivateKey, ...], files: dict[str, str]) -> dict[str, str]:
+    """Write one key to a file and another one to a runtime JSON; returns the settings that name them."""
+    members = json.loads(Path(files["R4_CONFIG"]).read_text())
+    members["privateKey"] = private_pem(spare_keys[1])
+    return {
+        "R4_PRIVATE_KEY_PATH": str(write_private(tmp_path / "key.pem", private_pem(spare_keys[0]))),
+        "R4_PRIVATE_KEY": private_pem(spare_keys[1]).replace("\n", "\\n"),
+        "R4_CONFIG": str(write_private(tmp_path / "agent-with-key.json", json.dumps(members))),
+    }
+
+
 @pytest.mark.parametrize(
-    ("environment", "path", "pem"),
+    ("given", "kind", "named", "index"),
     [
-        ({"R4_PRIVATE_KEY_PATH": "/k.pem", "R4_PRIVATE_KEY": "inline"}, "/k.pem", None),
-        ({"R4_PRIVATE_KEY": "inline"}, None, b"inline"),
-        ({"R4_PRIVATE_KEY": "a\\nb"}, None, b"a\nb"),
-        ({"R4_PRIVATE_KEY": "a\nb\\n"}, None, b"a\nb\\n"),
-        ({}, None, b"pem of the runtime json"),
+        ({"R4_PRIVATE_KEY_PATH", "R4_PRIVATE_KEY", "R4_CONFIG"}, KeyFile, "key.pem", 0),
+        ({"R4_PRIVATE_KEY_PATH", "R4_CONFIG"}, KeyFile, "key.pem", 0),
+        ({"R4_PRIVATE_KEY", "R4_CONFIG"}, InlineKey, None, 1),
+        ({"R4_PRIVATE_KEY"}, InlineKey, None, 1),
+        ({"R4_CONFIG"}, KeyFile, "agent-with-key.json", 1),
     ],
 )
 def test_the_private_key_comes_from_one_place(
-    files: dict[str, str], environment: dict[str, str], path: str | None, pem: bytes | None
+    keys: dict[str, str],
+    spare_keys: tuple[PrivateKey, ...],
+    given: set[str],
+    kind: type[KeyFile | InlineKey],
+    named: str | None,
+    index: int,
 ) -> None:
-    """A path, then the PEM itself, then the runtime JSON's."""
-    source = settings_of({"R4_CONFIG": files["R4_CONFIG"], **environment}).key_source
-    assert source is not None
-    assert source.path == (None if path is None else Path(path))
-    assert (None if source.pem is None else source.pem.reveal()) == pem
+    """A path, then the PEM itself, then the runtime JSON's; what is loaded is that key."""
+    source = settings_of({name: value for name, value in keys.items() if name in given}).key_source
+    assert isinstance(source, kind)
+    assert (source.path.name if isinstance(source, KeyFile) else None) == named
+    assert source.load().public.fingerprint == spare_keys[index].public.fingerprint
+
+
+def test_a_key_in_the_environment_may_hold_its_line_breaks_as_text(spare_keys: tuple[PrivateKey, ...]) -> None:
+    """Both spellings are one key; where there are real line breaks, nothing is replaced."""
+    pem = private_pem(spare_keys[0])
+    for spelled in (pem, pem.replace("\n", "\\n")):
+        source = settings_of({"R4_PRIVATE_KEY": spelled}).key_source
+        assert source is not None
+        assert source.load().public.fingerprint == spare_keys[0].public.fingerprint
+
+
+def test_no_key_is_configured_without_a_setting(files: dict[str, str]) -> None:
+    """An API key alone brings none."""
+    assert settings_of({"R4_API_KEY": files["R4_API_KEY"]}).key_source is None
 
 
 SWITCHES: Final = {

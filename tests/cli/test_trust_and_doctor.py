@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from unittest import mock
 
 import anyio
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from r4_mcp.cli import main
 from r4_mcp.core.encoding import Json, canonical, parse_json
 from r4_mcp.errors import CheckpointMissingError, R4Error
 from r4_mcp.machine.contract import Level
 from tests.doors import World, inside, local_environment, private_pem, write_private
 
-from .running import Ended
+from .running import Ended, run_here
 from .running import run as run_process
 
 Runner = Callable[..., Ended]
@@ -29,29 +23,6 @@ Runner = Callable[..., Ended]
 FINE = "Everything that was checked works."
 NOT_FINE = "Correct the first FAIL, then run doctor again."
 NOTHING = "Nothing is remembered yet for this service and agent."
-
-
-def run_here(*arguments: str, environment: Mapping[str, str]) -> Ended:
-    """Run the program's own entry in this process: start-up is most of what a subprocess takes."""
-    out, err = io.StringIO(), io.StringIO()
-    outside = mock.patch.dict(os.environ, environment, clear=True)
-    with outside, logging_left_alone(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main(list(arguments))
-    return Ended(status, out.getvalue(), err.getvalue())
-
-
-@contextlib.contextmanager
-def logging_left_alone() -> Iterator[None]:
-    """Put the process's logging back as it was."""
-    loggers = [logging.getLogger(name) for name in ("", "r4_mcp", "httpx", "httpcore", "mcp", "asyncio", "uvicorn")]
-    levels, handlers, loud = [logger.level for logger in loggers], list(loggers[0].handlers), logging.raiseExceptions
-    try:
-        yield
-    finally:
-        loggers[0].handlers[:] = handlers
-        logging.raiseExceptions = loud
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def said(environment: Mapping[str, str], *arguments: str, runner: Runner = run_here) -> list[str]:

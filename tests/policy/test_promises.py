@@ -1,4 +1,4 @@
-"""Cursors, drafts, rules and views: the product's promises as plain functions."""
+"""Cursors, drafts and views: the product's promises as plain functions; the rules have files of their own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from r4_mcp.core.wire import FieldType, ItemType, VaultId
-from r4_mcp.errors import DeniedError, InvalidArgumentError
+from r4_mcp.core.wire import FieldType, ItemType
+from r4_mcp.errors import InvalidArgumentError
 from r4_mcp.policy import views
 from r4_mcp.policy.cursors import Cursors
 from r4_mcp.policy.drafts import Alphabet, Generate, NewField, NewItem, check_item, check_name, check_websites, generate
-from r4_mcp.policy.rules import Action, Switches, Target, decide
 from r4_mcp.policy.views import MAX_DISPLAY, display
 from r4_mcp.secret import HIDDEN, KnownSecrets, Secret, SecretKind
 from r4_mcp.tools import ALL_TOOLS
@@ -67,41 +66,6 @@ def test_any_text_as_a_cursor_is_an_invalid_argument(text: str) -> None:
     """Never another error."""
     with pytest.raises(InvalidArgumentError):
         cursors().read(text, "items a")
-
-
-DENIED: Final = {
-    (Action.CREATE, True, False, True): 1,
-    (Action.CREATE, True, True, True): 1,
-    (Action.CREATE, True, False, False): 1,
-    (Action.CREATE, True, True, False): 1,
-    (Action.ARCHIVE, True, False, True): 1,
-    (Action.ARCHIVE, True, True, True): 1,
-    (Action.ARCHIVE, True, False, False): 1,
-    (Action.ARCHIVE, True, True, False): 1,
-    (Action.REVEAL, False, True, True): 2,
-    (Action.REVEAL, True, True, True): 2,
-    (Action.REVEAL, False, True, False): 2,
-    (Action.REVEAL, True, True, False): 2,
-    (Action.REVEAL, False, False, False): 3,
-    (Action.REVEAL, True, False, False): 3,
-}
-"""(action, read-only, no-reveal, verified) → the rule that denies; everything else is allowed by rule 4."""
-
-
-@pytest.mark.parametrize("action", Action)
-@pytest.mark.parametrize("read_only", [False, True])
-@pytest.mark.parametrize("no_reveal", [False, True])
-@pytest.mark.parametrize("verified", [False, True])
-def test_the_whole_decision_table(action: Action, *, read_only: bool, no_reveal: bool, verified: bool) -> None:
-    """Every combination has the decision and the rule number that the table says."""
-    switches, target = Switches(read_only, no_reveal), Target(VaultId("0" * 24), verified=verified)
-    rule = DENIED.get((action, read_only, no_reveal, verified))
-    if rule is None:
-        allowed = decide(action, target, switches)
-        assert (allowed.action, allowed.rule) == (action, 4)
-    else:
-        with pytest.raises(DeniedError, match=rf"\(rule {rule}\)"):
-            decide(action, target, switches)
 
 
 def draft(*fields: NewField, name: str = "n", websites: tuple[str, ...] = ()) -> NewItem:

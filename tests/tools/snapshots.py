@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+from r4_mcp.policy.admission import Parts
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.rules import Switches
@@ -25,7 +26,7 @@ def unconfigured(switches: Switches | None = None) -> Dispatch:
     known = KnownSecrets()
     egress = Egress(known)
     chosen = switches or Switches()
-    gate = Gate(runtime=None, missing=(), switches=chosen, known=known, egress=egress, cursors=None, clock=lambda: 0.0)
+    gate = Gate(Parts(runtime=None, missing=(), switches=chosen, known=known, egress=egress, cursors=None, clock=lambda: 0.0))
     return Dispatch(gate, known, egress, chosen)
 
 

@@ -1,0 +1,144 @@
+"""The command line's grammar: commands, options, help.
+
+What this file does not do: run anything.
+
+Rules:
+1. Values and passphrases are never options: ``ps`` shows them to everybody on the machine.
+2. ``--profile`` stands before or after the command; the later one counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from r4_mcp import __version__
+
+_EPILOG: Final = """\
+examples:
+  r4-mcp demo                                   watch the main job, with no account and no network
+  r4-mcp serve --local                          serve the embedded vault in ~/.r4/local
+  r4-mcp init                                   make a profile for an R4 agent, and register its key
+  r4-mcp serve                                  serve the R4 vaults of the default profile
+  r4-mcp put --local r4://Work/GitHub/token     store a value that no model sees
+
+settings (environment):
+{settings}
+
+exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of everything."""
+    from r4_mcp.config import SETTINGS  # noqa: PLC0415 - start-up is felt
+
+    width = max(len(name) for name in SETTINGS)
+    settings = "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in SETTINGS.items())
+    parser = argparse.ArgumentParser(
+        prog="r4-mcp",
+        description="An MCP server that gives AI agents the use of an R4 vault. Without a command it serves over stdio.",
+        epilog=_EPILOG.format(settings=settings),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"r4-mcp {__version__}")
+    _add_profile(parser, default=None)
+    parser.set_defaults(local=False)
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    _add_serving(commands)
+    _add_setting_up(commands)
+    _add_looking(commands)
+    return parser
+
+
+def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    serve = commands.add_parser("serve", help="serve MCP over stdio (the default)")
+    _add_local(serve)
+    put = commands.add_parser("put", help="store one value from a hidden prompt or stdin, as a new item")
+    put.add_argument("reference", help="r4://vault/item/field; vault and item are created where needed")
+    put.add_argument("--type", default="PASSWORD", choices=["TEXT", "PASSWORD", "SECRET", "URL", "NUMBER", "TOTP"])
+    put.add_argument(
+        "--item-type",
+        default="CUSTOM",
+        choices=["LOGIN", "API_KEY", "DATABASE", "SSH_KEY", "SERVER", "SECURE_NOTE", "CREDIT_CARD", "CUSTOM"],
+    )
+    _add_local(put)
+    emulator = commands.add_parser("emulator", help="run the R4 emulator on loopback; prints one JSON line with its address")
+    emulator.add_argument("--data", type=Path, default=None, metavar="DIR", help="folder of its data; made at first use")
+    emulator.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1; default 0 takes a free one")
+    emulator.add_argument("--seed", action="store_true", help="fill it with demo vaults and write DIR/agent.json")
+    emulator.add_argument("--fault", metavar="NAME", help="be a malicious service with this lie; `list` prints them all")
+    _add_profile(emulator)
+    demo = commands.add_parser("demo", help="watch the main job: emulator, server and client, on this machine only")
+    _add_profile(demo)
+
+
+def _add_setting_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    init = commands.add_parser(
+        "init",
+        help="make a profile: credentials and private key of one R4 agent, registered",
+        description="Make a profile. The API key comes from --config, a hidden prompt, or stdin.",
+    )
+    init.add_argument("--config", metavar="FILE", help="import the runtime JSON that R4 exports once (mode 0600)")
+    init.add_argument("--key", metavar="FILE", help="import this RSA private key (PEM, mode 0600) instead of making one")
+    init.add_argument("--bits", type=int, choices=[2048, 3072, 4096], help="size of a new key; default 3072")
+    init.add_argument("--base-url", metavar="URL", help="address of the service; default R4_BASE_URL, then R4's")
+    init.add_argument("--encrypt", action="store_true", help="protect the private key with a passphrase, which is asked for")
+    init.add_argument("--keyring", action="store_true", help="with --encrypt: keep the passphrase in the system's keyring")
+    _add_profile(init)
+    rotate = commands.add_parser("rotate-key", help="replace this machine's key and wrap every vault key again")
+    rotate.add_argument("--yes", action="store_true", help="don't ask")
+    rotate.add_argument("--abandon", action="store_true", help="give up a rotation that the service never accepted")
+    _add_local(rotate)
+    trust = commands.add_parser("trust", help="what is remembered of each vault: list, add, remove, reset, export")
+    _add_profile(trust)
+    _add_trust_actions(trust)
+
+
+def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    doctor = commands.add_parser("doctor", help="check key, permissions, registration, clock, network and each vault")
+    _add_local(doctor)
+    audit = commands.add_parser("audit", help="what agents did, one line a call, whatever profile they used")
+    ways = audit.add_mutually_exclusive_group()
+    ways.add_argument("--follow", action="store_true", help="go on with each new entry until Ctrl-C")
+    ways.add_argument(
+        "--verify",
+        nargs="?",
+        const="",
+        metavar="HEAD",
+        help="check the chain of hashes; with a head from --head, also that nothing is missing at its end",
+    )
+    ways.add_argument("--head", action="store_true", help="print the end of the chain, to be kept elsewhere")
+    _add_profile(audit)
+    exposure = commands.add_parser("exposure", help="what agents were shown since it was last cleared, and what to rotate")
+    exposure.add_argument("--clear", action="store_true", help="begin a new ledger after printing this one")
+    _add_local(exposure)
+
+
+def _add_trust_actions(trust: argparse.ArgumentParser) -> None:
+    actions = trust.add_subparsers(dest="action", required=True, metavar="action")
+    for name, told, wanted in (
+        ("list", "vaults, signers, versions, and fingerprints that you added", None),
+        ("add", "accept signers with this key, in any vault that shows one", "fingerprint"),
+        ("remove", "take that back; vaults that pinned it already keep it", "fingerprint"),
+        ("reset", "forget one vault, or everything: the next contact is a first contact", "vault"),
+        ("export", "short log fingerprints, to compare with another holder", None),
+    ):
+        action = actions.add_parser(name, help=told, description=told)
+        action.set_defaults(argument=None)
+        if wanted == "fingerprint":
+            action.add_argument("argument", metavar="fingerprint", help="SHA-256 of the signer's public key, 64 hex characters")
+        elif wanted == "vault":
+            action.add_argument("argument", metavar="vault", nargs="?", help="id of one vault; without it everything")
+        _add_local(action)
+
+
+def _add_local(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--local", action="store_true", help="use the embedded vault in $R4_HOME/local instead of R4")
+    _add_profile(parser)
+
+
+def _add_profile(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
+    # Suppressed after the command: a default there would overwrite what stood before it.
+    parser.add_argument("--profile", metavar="NAME", default=default, help="use this profile, made by `r4-mcp init`")

@@ -1,0 +1,109 @@
+"""Oversight: what is spent, noted and logged around each call, in files that outlive the process.
+
+What this file does not do: decide. It brings the audit log, the reveal budget and the exposure ledger to the gate and the door,
+off the event loop.
+
+Rules:
+1. A reveal is spent and noted before the value is opened. What can't be noted is not revealed.
+2. A screening hit costs budget, so that screening can't be used to guess. That it can't be charged does not let the text pass.
+3. Every call is logged before its answer leaves. Where that fails, a reveal is refused; other answers leave, and the log of the
+   process says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+
+from r4_mcp.errors import ConfigurationError
+from r4_mcp.policy.audit import AuditLog
+from r4_mcp.policy.audit_format import AuditEntry
+from r4_mcp.policy.audit_format import Decision as AuditDecision
+from r4_mcp.policy.budget import RevealBudget, Spent
+from r4_mcp.policy.call import Call
+from r4_mcp.policy.exposure import Exposure, ExposureLedger, Place
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Oversight:
+    """The three of one agent.
+
+    Attributes:
+        audit: One line a call.
+        budget: What may still be revealed.
+        ledger: What was shown, used and blocked.
+    """
+
+    audit: AuditLog
+    budget: RevealBudget
+    ledger: ExposureLedger
+
+    async def spend(self) -> Spent:
+        """Spend one field, if it is within the budget.
+
+        Raises:
+            ConfigurationError: The budget can't be read or written; nothing may be revealed.
+        """
+        return await anyio.to_thread.run_sync(self.budget.spend)
+
+    async def charge(self) -> None:
+        """Spend one field that a person allowed beyond the budget.
+
+        Raises:
+            ConfigurationError: The budget can't be read or written; nothing may be revealed.
+        """
+        await anyio.to_thread.run_sync(self.budget.charge)
+
+    async def shown(self, ids: tuple[str, ...]) -> None:
+        """Note that the model is about to be shown a field (rule 1).
+
+        Raises:
+            ConfigurationError: It can't be noted; nothing may be revealed.
+        """
+        await anyio.to_thread.run_sync(self.ledger.shown, Place(*ids))
+
+    async def blocked(self, kind: str, ids: tuple[str, ...]) -> None:
+        """Note that something was kept from leaving; a screening hit costs budget (rule 2)."""
+        try:
+            await anyio.to_thread.run_sync(self.ledger.blocked, kind, Place(*ids) if ids else None)
+            if kind == SCREENING:
+                await anyio.to_thread.run_sync(self.budget.charge)
+        except ConfigurationError as error:
+            _log.warning("a block of kind %s is not noted: %s", kind, error.code)
+
+    async def exposure(self) -> Exposure:
+        """Return the ledger.
+
+        Raises:
+            ConfigurationError: It can't be read.
+        """
+        return await anyio.to_thread.run_sync(self.ledger.read)
+
+    async def log(self, tool: str, call: Call, outcome: str, duration_ms: int) -> None:
+        """Log one call (rule 3).
+
+        Raises:
+            ConfigurationError: It can't be written.
+        """
+        decision = call.decision
+        vault_id, item_id, field_id = (*call.ids, None, None, None)[:3]
+        entry = AuditEntry(
+            tool=tool,
+            outcome=outcome,
+            duration_ms=duration_ms,
+            decision=None if decision is None else AuditDecision(decision.verdict.value),
+            rule=None if decision is None else decision.rule,
+            vault_id=vault_id,
+            item_id=item_id,
+            field_id=field_id,
+        )
+        await anyio.to_thread.run_sync(self.audit.append, entry)
+
+
+SCREENING: Final = "screening"
+EGRESS: Final = "egress"

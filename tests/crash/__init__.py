@@ -1,0 +1,1 @@
+"""Nothing that dies half way loses a key, an item or a vault."""

@@ -1,0 +1,81 @@
+"""The small world of the crash tests, made once; each test gets it as it was in the beginning."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from r4_mcp.core import keys
+from r4_mcp.core.keys import PrivateKey, load_private_key
+from r4_mcp.emulator.fresh import generate_private_key
+from tests.doors import BITS
+from tests.switchboard import Switchboard
+
+from .small_world import SmallWorld, make_small_world, read_everything
+
+COLD = "cold"
+"""The agent's key is registered, and nothing was ever read."""
+
+WARM = "warm"
+"""Everything was read once."""
+
+_KEYS = 7
+
+
+@pytest.fixture(scope="session")
+def session_world(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) -> SmallWorld:
+    """Make the service, its agent and its states."""
+    pairs = tuple(load_private_key(generate_private_key(BITS)) for _ in range(_KEYS))
+    world = make_small_world(tmp_path_factory.mktemp("small"), board, pairs)
+    world.keep(COLD)
+
+    async def read() -> None:
+        async with world.runtime() as rooms:
+            await rooms.registration.ensure()
+            assert await read_everything(rooms.reader) == world.values
+
+    anyio.run(read)
+    world.keep(WARM)
+    return world
+
+
+@pytest.fixture
+def small(session_world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallWorld]:
+    """Give the warm small world, with the slow parts of foreign libraries fed from what was made before.
+
+    Three foreign functions are replaced, for speed alone. Generating an RSA-3072 key takes hundreds of milliseconds, so the
+    library's generator draws from key pairs that were made with the session. Parsing a private key takes 100 ms, since its primes
+    are tested, so the same bytes are parsed once. Reading the machine's certificates takes 40 ms for each client, so the
+    loopback's clients share one reading.
+    """
+
+    def draw(public_exponent: int, key_size: int) -> rsa.RSAPrivateKey:
+        assert (public_exponent, key_size) == (65537, 3072)
+        return session_world.draw().rsa
+
+    monkeypatch.setattr(rsa, "generate_private_key", draw)
+    monkeypatch.setattr("r4_mcp.core.keys.load_pem_private_key", functools.cache(keys.load_pem_private_key))
+    monkeypatch.setattr("httpx._transports.default.create_ssl_context", functools.cache(httpx.create_ssl_context))
+    session_world.put_back(WARM)
+    yield session_world
+    session_world.put_back(WARM)
+
+
+@pytest.fixture
+def key_pool(session_world: SmallWorld) -> tuple[PrivateKey, ...]:
+    """Give the key pairs that rotations draw from, in their order."""
+    return session_world.spare_keys
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """Give a home of another machine or agent."""
+    home = tmp_path / "elsewhere"
+    home.mkdir(mode=0o700)
+    return home
