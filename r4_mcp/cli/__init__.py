@@ -186,11 +186,13 @@ def _doctor(given: argparse.Namespace, settings: Settings, known: KnownSecrets) 
     return 0 if anyio.run(run) else FAILED
 
 
-def _audit(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:
+def _audit(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:  # noqa: ARG001 - the form of the table
     from r4_mcp.cli.audit import Report, entries, follow, head, verification  # noqa: PLC0415
     from r4_mcp.cli.printing import say  # noqa: PLC0415
+    from r4_mcp.config.settings import home_of  # noqa: PLC0415
 
-    folder = settings.home / "audit"
+    # Not the settings' own: where R4_HOME holds no path, another home's log must not pass for it.
+    folder = home_of(os.environ, known) / "audit"
     if given.follow:
         import anyio  # noqa: PLC0415
 

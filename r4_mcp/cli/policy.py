@@ -242,7 +242,7 @@ def _table(policy: Policy) -> Iterator[str]:
     for found, verdict in policy.reveal.items():
         yield f"     {verdict.value:<5}  {Action.REVEAL.value:<7}  class {found.value}"
     for action, verdict in policy.other.items():
-        yield f"     {verdict.value:<5}  {action.value:<7}"
+        yield f"     {verdict.value:<5}  {action.value}"
     yield f"reveal budget: {policy.budget.per_connection} fields a connection, {policy.budget.per_hour} an hour"
 
 

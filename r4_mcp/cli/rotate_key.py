@@ -42,20 +42,20 @@ async def rotate_key(settings: Settings, known: KnownSecrets, *, local: bool, ye
         decision = decide(Action.ROTATE, Target(), settings.switches)
         if decision.verdict is Verdict.DENY:
             raise DeniedError(decision.reason)
-        lines = await (_abandon(service.runtime) if abandon else _rotate(service.runtime, yes=yes))
+        lines = await (_abandon(service.runtime, yes=yes) if abandon else _rotate(service.runtime, yes=yes))
     Egress(known).check(lines)
     sys.stdout.write("\n".join(lines) + "\n")
     return 0
 
 
-async def _abandon(runtime: VaultRuntime) -> list[str]:
+async def _abandon(runtime: VaultRuntime, *, yes: bool) -> list[str]:
+    _require_yes("Give up the unfinished rotation? Its new key is set aside, not deleted.", yes=yes)
     key_id = await runtime.rotation.abandon()
     return [f"The unfinished rotation was given up. Key {key_id} stays active."]
 
 
 async def _rotate(runtime: VaultRuntime, *, yes: bool) -> list[str]:
-    await runtime.recovery.settle(writes=True, needs_key=True)
-    done = runtime.recovery.finished_rotation()
+    done = await runtime.recovery.settle(writes=True, needs_key=True)
     if done is None:
         fingerprint = runtime.key.public.fingerprint
         listed = await runtime.reader.list_vaults()
@@ -70,8 +70,12 @@ def _told(done: Rotated) -> list[str]:
         begun,
         f"  active now: key {done.key_id}, fingerprint {done.fingerprint}",
         f"  before it:  key {done.previous_id}, kept in {done.retired}",
-        f"  {done.vaults} vault key(s) wrapped again and read back",
-        "next: when every backup of this machine has the new key, the kept one can go.",
+        f"  {done.vaults} vault key(s) wrapped again, {done.vaults - len(done.unread)} read back",
+        *(f"  not read back: vault {vault_id}" for vault_id in done.unread),
+        *(f"  left out, because the service did not list it: vault {vault_id}" for vault_id in done.left_out),
+        "next: keep the old key until `r4-mcp doctor` opens every vault with the new one."
+        if done.unread or done.left_out
+        else "next: when every backup of this machine has the new key, the kept one can go.",
     ]
 
 

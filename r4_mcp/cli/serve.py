@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from mcp.server.stdio import stdio_server
-
 from r4_mcp.cli.wiring import open_local, open_service
 from r4_mcp.config import Settings
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.app import build_server
+from r4_mcp.server.pipes import stdio
 
 _log: Final = logging.getLogger(__name__)
 
@@ -29,5 +28,5 @@ async def serve(settings: Settings, known: KnownSecrets, *, local: bool) -> None
         for problem in service.missing:
             _log.warning("not ready: %s", problem.message)
         server = build_server(service.dispatch, service.asking)
-        async with stdio_server() as (incoming, outgoing):
+        async with stdio() as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())

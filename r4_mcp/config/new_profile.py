@@ -161,7 +161,10 @@ def _json(members: Mapping[str, object]) -> bytes:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700)
+        _sync(folder.parent)
+    except FileExistsError:
+        return  # Looked at before.
     except OSError as error:
         raise FileAccessError(f"{folder} can't be made: {os.strerror(error.errno or 0)}") from None
 

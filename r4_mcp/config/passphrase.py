@@ -61,6 +61,7 @@ class Passphrases:
     def __init__(self, environment: Mapping[str, str], known: KnownSecrets, ask: Ask | None = None) -> None:
         self._known = known
         self._ask = ask
+        self._declined: PrivateKeyError | None = None
         self._found: dict[str, Secret[bytes]] = {}
         # Rotation asks from worker threads.
         self._lock = threading.Lock()
@@ -107,9 +108,12 @@ class Passphrases:
             return known_passphrase(self._known, kept.encode("utf-8"))
         if self._ask is None:
             raise PrivateKeyError("the private key is encrypted, and no passphrase was given", next_step=_HOW)
+        if self._declined is not None:
+            raise self._declined  # Who entered nothing is not asked again for each vault.
         typed = self._ask(f"Passphrase of {holder} (not shown): ")
         if not typed:
-            raise PrivateKeyError("no passphrase was entered", next_step="Run the command again.")
+            self._declined = PrivateKeyError("no passphrase was entered", next_step="Run the command again.")
+            raise self._declined
         return known_passphrase(self._known, typed.encode("utf-8"))
 
     def _read_descriptor(self, environment: Mapping[str, str]) -> None:

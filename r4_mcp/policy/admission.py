@@ -23,6 +23,7 @@ from r4_mcp.policy.oversight import SCREENING, Oversight
 from r4_mcp.policy.rules import DEFAULTS, Action, Decision, Policy, Switches, Target, Verdict, decide, deny_early
 from r4_mcp.policy.screen import refuse_secrets
 from r4_mcp.secret import KnownSecrets
+from r4_mcp.vault.rotation import Rotated
 from r4_mcp.vault.runtime import VaultRuntime
 
 _WITHOUT_KEY: Final = frozenset({Action.LIST, Action.REPORT})
@@ -67,6 +68,7 @@ class Admission:
     def __init__(self, parts: Parts, call: Call) -> None:
         self._parts = parts
         self._call = call
+        self.finished_rotation: Rotated | None = None
 
     async def ready(self, action: Action) -> VaultRuntime:
         """Return the runtime, registered and with nothing half done (rule 1).
@@ -85,7 +87,9 @@ class Admission:
         runtime = self._parts.runtime
         if runtime is None:
             raise self._parts.missing[0] if self._parts.missing else NotConfiguredError("no vault is configured")
-        await runtime.recovery.settle(writes=not self._parts.switches.read_only, needs_key=action not in _WITHOUT_KEY)
+        self.finished_rotation = await runtime.recovery.settle(
+            writes=not self._parts.switches.read_only, needs_key=action not in _WITHOUT_KEY
+        )
         return runtime
 
     def permit(self, action: Action, target: Target, question: str, ids: tuple[str, ...], mark: str = "") -> Decision:
@@ -168,6 +172,16 @@ class Admission:
         """
         if self._parts.runtime is not None:
             await self._parts.runtime.recovery.recheck()
+
+    def refuse_where_closed(self) -> None:
+        """Refuse what asks the service nothing where listing is denied.
+
+        Raises:
+            DeniedError: It is.
+        """
+        denial = deny_early(Action.LIST, self._parts.switches, self._parts.policy())
+        if denial is not None:
+            raise DeniedError(denial.reason)
 
     def position(self, cursor: str | None, listing: str) -> int:
         """Return where a listing continues.

@@ -213,7 +213,7 @@ def _walk(folder: Path, standing: _Standing, exported: Head | None) -> Intact | 
         if line is None:
             left.append(piece)
             continue
-        if not _follows(head, left, piece, line):
+        if not _follows(head, left, line):
             return _judge(head, last, left, piece, line, stream)
         if exported is not None and exported.sequence == line.head.sequence:
             if exported != line.head:
@@ -222,25 +222,25 @@ def _walk(folder: Path, standing: _Standing, exported: Head | None) -> Intact | 
         if left:
             state = replace(state, torn=(*state.torn, line.head.sequence))
         head, last, left = line.head, piece, []
-    if left and not _is_torn(left, CURRENT):
+    if not _is_torn(left):
         return _broken(Kind.CHANGED, left[0])
     if exported is not None and exported.sequence > head.sequence:
         return Broken(Kind.CUT, CURRENT, 0)
     return replace(state, head=head, unfinished=bool(left))
 
 
-def _follows(head: Head, left: list[Piece], piece: Piece, line: AuditLine) -> bool:
+def _follows(head: Head, left: list[Piece], line: AuditLine) -> bool:
     named = line.torn == torn_digest([torn.raw for torn in left])
-    return _links(head, line) and named and _is_torn(left, piece.file)
+    return _links(head, line) and named and _is_torn(left)
 
 
 def _links(head: Head, line: AuditLine) -> bool:
     return line.head.sequence == head.sequence + 1 and line.previous == head.digest
 
 
-def _is_torn(left: list[Piece], file: str) -> bool:
-    """Say whether pieces can be what dead writers left: in that file, and none ends like a whole line (rule 4)."""
-    return all(piece.file == file and not piece.raw.endswith(b"}") for piece in left)
+def _is_torn(left: list[Piece]) -> bool:
+    """Say whether pieces can be what dead writers left: none ends like a whole line (rule 4)."""
+    return not any(piece.raw.endswith(b"}") for piece in left)
 
 
 def _judge(head: Head, last: Piece | None, left: list[Piece], piece: Piece, line: AuditLine, stream: Iterator[Piece]) -> Broken:

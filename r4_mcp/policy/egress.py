@@ -116,20 +116,20 @@ class Egress:
 class _Segment:
     """Some values, and the automaton that finds a piece of each of their needles (rules 5 and 6)."""
 
+    pieces: Mapping[Value, tuple[bytes, ...]]
+    """Kept, because to spell a value costs more than to build it into an automaton."""
     values: tuple[Value, ...]
     owners: array[int]
     """Number of the automaton's pattern → index of the value."""
     automaton: BytesAhoCorasick
 
     @classmethod
-    def of(cls, values: Sequence[Value]) -> _Segment:
-        pieces: list[bytes] = []
+    def of(cls, pieces: Mapping[Value, tuple[bytes, ...]]) -> _Segment:
         owners = array("H")
-        for number, value in enumerate(values):
-            own = {_piece(needle) for needle in spellings(value)}
-            pieces += own
+        for number, own in enumerate(pieces.values()):
             owners.extend([number] * len(own))
-        return cls(tuple(values), owners, BytesAhoCorasick(pieces, implementation=Implementation.ContiguousNFA))
+        patterns = (piece for own in pieces.values() for piece in own)
+        return cls(pieces, tuple(pieces), owners, BytesAhoCorasick(patterns, implementation=Implementation.ContiguousNFA))
 
     def suspects(self, raw: bytes) -> set[Value]:
         found: set[int] = set()
@@ -175,13 +175,15 @@ class _Index:
         if not self.long <= long:
             # Where most were forgotten, the rest is built anew, so that what is kept stays in proportion to what is known.
             standing = [segment for segment in standing if 2 * len(long.intersection(segment.values)) > len(segment.values)]
-        fresh = list(long.difference(*(segment.values for segment in standing)))
+        fresh = list(long.difference(*(segment.pieces for segment in standing)))
         for start in range(0, len(fresh), MAX_SEGMENT):
-            values = fresh[start : start + MAX_SEGMENT]
+            pieces = {
+                value: tuple({_piece(needle) for needle in spellings(value)}) for value in fresh[start : start + MAX_SEGMENT]
+            }
             # Decided before anything is built, so that one new value causes one build.
-            while standing and len(values) * _GROWTH >= len(standing[-1].values) <= MAX_SEGMENT - len(values):
-                values += long.intersection(standing.pop().values)
-            standing.append(_Segment.of(values))
+            while standing and len(pieces) * _GROWTH >= len(standing[-1].values) <= MAX_SEGMENT - len(pieces):
+                pieces |= {value: own for value, own in standing.pop().pieces.items() if value in long}
+            standing.append(_Segment.of(pieces))
             standing.sort(key=lambda segment: -len(segment.values))
         return tuple(standing)
 

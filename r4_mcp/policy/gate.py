@@ -19,6 +19,7 @@ from r4_mcp.errors import (
     CheckpointMissingError,
     InvalidArgumentError,
     NotConfiguredError,
+    NotFoundError,
     NotReadableError,
 )
 from r4_mcp.policy import views
@@ -36,7 +37,7 @@ from r4_mcp.policy.lines import (
 )
 from r4_mcp.policy.rules import Action, Target
 from r4_mcp.policy.standing import standing
-from r4_mcp.policy.views import SHORT_FINGERPRINT, display, signed_by
+from r4_mcp.policy.views import SHORT_FINGERPRINT, display, quoted, signed_by
 from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.locator import FoundItem, item_part
 from r4_mcp.vault.one_time_code import one_time_code
@@ -99,6 +100,21 @@ class Gate:
         names = [vault.name for vault in listed]
         lines = await map_bounded(partial(vault_line, runtime, names), page, _WIDTH)
         return views.VaultList(tuple(lines), self._admission.next_cursor(listing, start + VAULTS_PER_PAGE, len(listed)))
+
+    async def list_projects(self, project: str | None) -> views.ProjectList:
+        """List the projects; for a single one also its vaults.
+
+        Raises:
+            R4Error: Not configured, not found, ambiguous, refused, unreachable.
+        """
+        runtime = await self._admission.ready(Action.LIST)
+        wanted = None if project is None else await runtime.locator.project(project)
+        found = [line for line in await runtime.reader.projects() if wanted is None or line.id == wanted]
+        if wanted is not None and not found:
+            raise NotFoundError("no such project is visible to this agent")
+        vaults = views.VaultList((), None) if wanted is None else await self.list_vaults(wanted, None)
+        lines = tuple(views.ProjectLine(line.id, display(line.name), line.vaults_count) for line in found)
+        return views.ProjectList(lines, vaults.vaults, vaults.next_cursor)
 
     async def list_items(self, vault: str, cursor: str | None, limit: int | None) -> views.ItemList:
         """List a vault's items from its verified summary.
@@ -198,7 +214,7 @@ class Gate:
         await self._admission.screen({"name": name})
         runtime = await self._admission.ready(Action.CREATE)
         project_id = runtime.project_id if project is None else await runtime.locator.project(project)
-        question = f"Create the vault {display(name)}?"
+        question = f"Create a vault? Its name: {quoted(name)}"
         self._admission.permit(Action.CREATE, Target(classification=classification), question, ())
         refuse_twin(name, [(listed.id, listed.name) for listed in await runtime.reader.list_vaults()], "vault", ())
         vault = await runtime.writer.create_vault(name, classification, project_id)
@@ -225,7 +241,11 @@ class Gate:
         runtime = await self._admission.ready(Action.CREATE)
         found = await runtime.locator.vault(vault)
         checkpoint = found.vault.summary.checkpoint
-        question = f"Create the item {display(draft.name)} in the vault {display(checkpoint.name)}?"
+        sites = ", ".join(quoted(website) for website in draft.websites) or "none"
+        question = (
+            f"Create an item with {len(draft.fields)} field(s)? In the vault {quoted(checkpoint.name)}; websites: {sites}; "
+            f"its name: {quoted(draft.name)}"
+        )
         self._admission.permit(Action.CREATE, Target(found.vault.id, checkpoint.classification), question, (found.vault.id,))
         refuse_twin(draft.name, [(item.id, item.name) for item in checkpoint.items], "item", (found.part,))
         created = FoundItem(await runtime.writer.create_item(found.vault.id, draft), found.part)
@@ -259,6 +279,7 @@ class Gate:
             Target(found.vault.id, checkpoint.classification, item_id=item_id),
             f"Archive the item {write_reference(found.part, part)}?",
             (found.vault.id, item_id),
+            str(checkpoint.version),
         )
         line = await runtime.writer.archive_item(found.vault.id, item_id)
         return views.Archived("item", write_reference(found.part, part), line.id, display(line.name), _ARCHIVED_NOTE)
@@ -275,8 +296,9 @@ class Gate:
         self._admission.permit(
             Action.ARCHIVE,
             Target(found.vault.id, proven.classification),
-            f"Archive the vault {display(proven.name)} with its {len(proven.items)} item(s)?",
+            f"Archive a vault with its {len(proven.items)} item(s)? Its name: {quoted(proven.name)}",
             (found.vault.id,),
+            str(proven.version),
         )
         checkpoint = (await runtime.writer.archive_vault(found.vault.id)).checkpoint
         name = display(checkpoint.name)
@@ -290,7 +312,7 @@ class Gate:
         """
         runtime = await self._admission.ready(Action.ROTATE)
         # Finished just now, on the way in: whoever approved it did so before the interruption. A second one is not begun.
-        done = runtime.recovery.finished_rotation()
+        done = self._admission.finished_rotation
         if done is None:
             key_id = await runtime.registration.ensure()
             fingerprint = runtime.key.public.fingerprint
@@ -302,6 +324,8 @@ class Gate:
             fingerprint=done.fingerprint[:SHORT_FINGERPRINT],
             previous_key_id=done.previous_id,
             vaults=done.vaults,
+            not_read_back=tuple(write_reference(vault_id) for vault_id in done.unread),
+            left_out=tuple(write_reference(vault_id) for vault_id in done.left_out),
             resumed=done.resumed,
             note=_ROTATED_NOTE,
         )
@@ -314,6 +338,7 @@ class Gate:
         """
         if self._parts.oversight is None:
             raise self._parts.missing[0] if self._parts.missing else NotConfiguredError("no vault is configured")
+        self._admission.refuse_where_closed()
         return exposure_report(await self._parts.oversight.exposure())
 
     async def report_gap(self, summary: str, details: str, desired_outcome: str | None) -> views.GapReport:

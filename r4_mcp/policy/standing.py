@@ -64,6 +64,7 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
     if runtime is None:
         return blank
     try:
+        begun = runtime.rotation.is_begun()
         blank = replace(blank, last_verified=_last_verified(runtime))
     except ConfigurationError as error:
         return replace(blank, missing=(*sentences, error.message), next_step=error.next_step or _CONFIGURE)
@@ -84,7 +85,7 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
     )
     if problems:
         return known
-    if runtime.rotation.is_begun():
+    if begun:
         return replace(
             known,
             missing=("A rotation of this machine's key was begun and is not finished.",),

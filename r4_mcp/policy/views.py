@@ -19,6 +19,9 @@ from r4_mcp.secret import Secret
 MAX_DISPLAY: Final = 255
 """Characters of a name or website that are shown."""
 
+MAX_QUOTED: Final = 80
+"""Characters of a name that a person is asked about."""
+
 SHORT_FINGERPRINT: Final = 16
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -43,6 +46,15 @@ def display(text: str) -> str:
         f"\\u{{{ord(character):x}}}" if _is_invisible(character) else character for character in text[: MAX_DISPLAY + 1]
     )
     return shown if len(text) <= MAX_DISPLAY and len(shown) <= 2 * MAX_DISPLAY else shown[:MAX_DISPLAY] + "…"
+
+
+def quoted(text: str) -> str:
+    """Return vault text fit for a question to a person: in quotes, short, and with no blank but the plain space."""
+    shown = "".join(
+        f"\\u{{{ord(character):x}}}" if character != " " and unicodedata.category(character) == "Zs" else character
+        for character in display(text)
+    ).replace('"', "'")
+    return f'"{shown}"' if len(shown) <= MAX_QUOTED else f'"{shown[:MAX_QUOTED]}…"'
 
 
 def _is_invisible(character: str) -> bool:
@@ -282,12 +294,18 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class RotatedKey:
-    """The key that is active now, and the one that it replaced."""
+    """The key that is active now, and the one that it replaced.
+
+    ``not_read_back``: vaults of the batch that could not be proven afterwards. ``left_out``: vaults that were opened here before
+    and that the service did not list.
+    """
 
     key_id: str
     fingerprint: str
     previous_key_id: str
     vaults: int
+    not_read_back: tuple[str, ...]
+    left_out: tuple[str, ...]
     resumed: bool
     note: str
 
@@ -311,3 +329,21 @@ class ExposureReport:
     used: tuple[ExposedPlace, ...]
     blocked: tuple[ExposedPlace, ...]
     to_rotate: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectLine:
+    """One project of a listing: unsigned, as the service tells it."""
+
+    id: str
+    name: str
+    vault_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectList:
+    """Projects; for a single one also the first page of its vaults, which ``list_vaults`` continues."""
+
+    projects: tuple[ProjectLine, ...]
+    vaults: tuple[VaultLine, ...]
+    next_cursor: str | None

@@ -8,13 +8,15 @@ Rules:
 2. A yes is ``accept`` with ``approve: true``. Anything else is a no, and so is silence.
 3. The answer counts for the subject that was asked about, once. An answer without a state that verified is ignored: then the
    question is asked.
-4. A client that can't ask gets a refusal with the operator's way out. Nothing in a call's arguments can stand in for a person.
+4. A no is remembered by this process for as long as an answer may take, so that nobody is worn down by the same question.
+5. A client that can't ask gets a refusal with the operator's way out. Nothing in a call's arguments can stand in for a person.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -56,6 +58,7 @@ class Asking:
     def __init__(self, dispatch: Dispatch, used: UsedApprovals | None, key: Secret[bytes] | None) -> None:
         self._dispatch = dispatch
         self._used = used
+        self._declined: dict[tuple[str, ...], float] = {}
         # reveal: seen by the SDK's AES-GCM codec only.
         keys = [secrets.token_bytes(32) if key is None else key.reveal()]
         self._security = RequestStateSecurity(keys=keys, ttl=float(APPROVAL_SECONDS))
@@ -71,7 +74,7 @@ class Asking:
                 return await self._stateless(ctx, params)
             return await self._handshake(ctx, params)
         except R4Error as error:
-            return self._dispatch.refusal(params.name, error)
+            return await self._dispatch.refused(params.name, error)
 
     async def _stateless(self, ctx: Context, params: types.CallToolRequestParams) -> Outcome | types.InputRequiredResult:
         state, responses = params.request_state, params.input_responses or {}
@@ -95,6 +98,8 @@ class Asking:
             await ctx.session.report_progress(done, total)
 
         outcome = await self._dispatch.call(params.name, params.arguments, Call(approval, progress))
+        if outcome.asks is not None and time.monotonic() < self._declined.get(outcome.asks.subject, 0.0):
+            raise DeniedError("the user declined this a moment ago and is not asked again yet", next_step=_DECLINED)
         if outcome.asks is not None and approval is not None:
             # Rule 3: a yes to one thing is not a yes to another.
             raise DeniedError("what the user approved has changed since; nothing was done")
@@ -110,8 +115,8 @@ class Asking:
         except TimeoutError:
             raise DeniedError(f"nobody answered within {APPROVAL_SECONDS} seconds", next_step=_DECLINED) from None
         except MCPError:
-            return None  # The client said that it can ask, and can't: rule 4.
-        _require_yes(answer.action, answer.content)
+            return None  # The client said that it can ask, and can't: rule 5.
+        self._require_yes(answer.action, answer.content, asked.subject)
         return Approval(asked.subject)
 
     async def _answer(self, state: str, responses: Mapping[str, object]) -> Approval | None:
@@ -122,14 +127,17 @@ class Asking:
             return None
         if not isinstance(answer, types.ElicitResult):
             raise DeniedError("the answer is not one to the question that was asked", next_step=_DECLINED)
-        _require_yes(answer.action, answer.content)
+        self._require_yes(answer.action, answer.content, tuple(opened["subject"]))
         if self._used is None or not await anyio.to_thread.run_sync(self._used.spend, opened["nonce"]):
             raise DeniedError("this approval was used before; each one counts once")
         return Approval(tuple(opened["subject"]))
 
-
-def _require_yes(action: str, content: Mapping[str, object] | None) -> None:
-    if action != "accept" or (content or {}).get("approve") is not True:
+    def _require_yes(self, action: str, content: Mapping[str, object] | None, subject: tuple[str, ...]) -> None:
+        if action == "accept" and (content or {}).get("approve") is True:
+            return
+        now = time.monotonic()
+        self._declined = {asked: until for asked, until in self._declined.items() if until > now}
+        self._declined[subject] = now + APPROVAL_SECONDS
         raise DeniedError("the user did not approve it", next_step=_DECLINED)
 
 

@@ -146,6 +146,12 @@ class Dispatch:
             _log.error("internal error id=%s class=%s at %s", error_id, type(error).__name__, _where(error))
             return self._refusal(InternalError(f"something unexpected happened; error id {error_id}"))
 
+    async def refused(self, name: str, error: R4Error) -> Outcome:
+        """Return, and log, what a call comes to that didn't run: a person's no, or an approval that doesn't count."""
+        outcome = self.refusal(name, error)
+        await self._log(name, Call(), outcome, 0)
+        return outcome
+
     def refusal(self, name: str, error: R4Error) -> Outcome:
         """Return what a refused call of this name comes to."""
         _log.info("refused tool=%s code=%s", name if name in self._by_name else "unknown", error.code)

@@ -11,6 +11,7 @@ from r4_mcp.tools.create_vault import CREATE_VAULT
 from r4_mcp.tools.describe_item import DESCRIBE_ITEM
 from r4_mcp.tools.exposure import EXPOSURE
 from r4_mcp.tools.list_items import LIST_ITEMS
+from r4_mcp.tools.list_projects import LIST_PROJECTS
 from r4_mcp.tools.list_vaults import LIST_VAULTS
 from r4_mcp.tools.read_secret import READ_SECRET
 from r4_mcp.tools.report_gap import REPORT_GAP
@@ -21,6 +22,7 @@ from r4_mcp.tools.whoami import WHOAMI
 # Each tool has its own argument type, which a tuple of all of them can't name.
 ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
     WHOAMI,
+    LIST_PROJECTS,
     LIST_VAULTS,
     LIST_ITEMS,
     DESCRIBE_ITEM,

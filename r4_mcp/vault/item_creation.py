@@ -163,7 +163,7 @@ class ItemCreation:
                 continue  # The service claims a conflict with what it does not show; signing over this version again would fork.
             if vault.summary.checkpoint.dek_version != sealed.dek_version:
                 sealed, entry = await self._seal_again(sealed, draft, vault), None
-            if entry is None or _summary_version(entry) != version + 1:
+            if entry is None or _summary_version(entry) != version + 1 or _signer_id(entry) != self._signer.current(vault).id:
                 entry = await self._prepare(vault, sealed)
             try:
                 answer = await self._machine.create_item(vault_id, _post(entry))
@@ -264,7 +264,7 @@ class ItemCreation:
         }
         body: dict[str, Json] = {"post": post, "dekVersion": sealed.dek_version}
         entry = Entry(EntryKind.CREATE_ITEM, detail.item_id, detail.vault_id, body)
-        self._journal.prepare(entry)
+        self._journal.prepare_creation(entry)
         return entry
 
 
@@ -293,6 +293,10 @@ def _seal_values(detail: DetailCheckpoint, draft: ItemDraft, dek: Dek) -> _Seale
 
 def _post(entry: Entry) -> dict[str, Json]:
     return dict(open_record(entry.body["post"], "journal entry").members)
+
+
+def _signer_id(entry: Entry) -> Json:
+    return open_record(_post(entry)["summaryCheckpoint"], "journal entry").members.get("signerEncryptionKeyId")
 
 
 def _summary_version(entry: Entry) -> int:

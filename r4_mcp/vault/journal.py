@@ -23,12 +23,14 @@ from typing import Final
 
 from r4_mcp.core.encoding import Json, canonical, parse_json
 from r4_mcp.core.record import exact, open_record
-from r4_mcp.errors import FileAccessError, MalformedError
+from r4_mcp.errors import BusyError, FileAccessError, MalformedError
 from r4_mcp.vault.locked_file import LockedFile, read_private
 
 MAX_ENTRY: Final = 64 * 1024 * 1024
 _KEYS: Final = frozenset({"schema", "kind", "id", "vaultId", "body"})
 _SCHEMA: Final = 1
+_LOOK_FOR_IT: Final = "Look whether the item or vault of that id exists (list_items); then move the file away."
+_ASK_WHICH_KEY: Final = "Keep every key file, and ask the operator of R4 which key is active before you move the file away."
 
 
 class EntryKind(StrEnum):
@@ -83,6 +85,25 @@ class Journal:
         file = LockedFile(self._path(entry.kind, entry.id), MAX_ENTRY)
         with LockedFile(self._folder / "journal", MAX_ENTRY).locked():
             file.replace(canonical(form) + b"\n")
+
+    def prepare_creation(self, entry: Entry) -> None:
+        """Put a creation on disk, unless the key is being rotated: what the old key signs or wraps would be worth nothing.
+
+        The rotation looks the other way round, for creations after its own entry, so that one of the two always sees the other.
+
+        Raises:
+            BusyError: It is, or its rotation is unfinished; nothing may be sent.
+            FileAccessError: It can't be written; nothing may be sent.
+        """
+        # One that is there already may have been sent: it is only brought up to date, and the rotation waits for it.
+        is_new = not self._path(entry.kind, entry.id).exists()
+        self.prepare(entry)
+        if is_new and self.prepared(EntryKind.ROTATE_KEY):
+            self.settle(entry)
+            raise BusyError(
+                "this agent's key is being rotated, and nothing is created meanwhile",
+                next_step="Try again in a moment; `r4-mcp doctor` says whether a rotation is unfinished.",
+            )
 
     def settle(self, entry: Entry) -> None:
         """Remove an entry whose outcome is known (rule 4).
@@ -140,7 +161,7 @@ def _read(path: Path) -> Entry | None:
     except MalformedError as error:
         raise FileAccessError(
             f"{path} is damaged: {error.message}",
-            next_step="Look whether the item or vault of that id exists (list_items); then move the file away.",
+            next_step=_ASK_WHICH_KEY if path.name.startswith(EntryKind.ROTATE_KEY) else _LOOK_FOR_IT,
         ) from None
 
 

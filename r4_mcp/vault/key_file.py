@@ -5,10 +5,11 @@ What this file does not do: decide when a key is replaced; ``rotation`` does. It
 Rules (threats, *Crash safety*):
 1. A new key is staged beside the old one in a file of its own: written, synced, read again and tested before anybody hears of
    it.
-2. Switching keeps the old key in a file named after its fingerprint, then replaces the file in one step; the staged copy goes
-   last. Repeating any part of it changes nothing.
-3. A file that can't be replaced is found out before a key is made: its own bytes are written over it first.
-4. A passphrase that protects the old key protects the staged, the new and the retired one.
+2. Switching keeps the old key in a file named after its fingerprint, then replaces the file in one step, under a lock of its own
+   and only while it holds the old key; the staged copy goes last. Repeating any part of it changes nothing.
+3. A file that can't be replaced is found out before a key is made: its own bytes are written over it first, under the same lock.
+4. A key that was sent is never thrown away, whatever the service says about it: one that was refused is set aside.
+5. A passphrase that protects the old key protects the staged, the new and the retired one.
 """
 
 from __future__ import annotations
@@ -135,13 +136,15 @@ class KeyFile:
         return self._file.stamp()
 
     def require_replaceable(self) -> None:
-        """Find out whether a new key could take this one's place (rule 3). The caller holds the rotation lock.
+        """Find out whether a new key could take this one's place (rule 3).
 
         Raises:
             FileAccessError: It could not: a read-only folder, a full disk, or a mounted file.
+            BusyError: Another process holds the file's lock.
         """
-        # The same bytes, so that a crash at any moment leaves what was there.
-        self._file.replace(self._read())
+        with self._file.locked():
+            # The same bytes, so that a crash at any moment leaves what was there.
+            self._file.replace(self._read())
 
     def generate(self) -> PrivateKey:
         """Make a new RSA key pair, known to the egress guard before it is anywhere else."""
@@ -150,7 +153,7 @@ class KeyFile:
         return load_private_key(self._known.private_key_pem(pem).reveal())
 
     def stage(self, key: PrivateKey, key_id: KeyId) -> None:
-        """Put a new key on disk beside the old one (rules 1 and 4).
+        """Put a new key on disk beside the old one (rules 1 and 5).
 
         Raises:
             FileAccessError: It can't be written; nothing may be sent.
@@ -191,17 +194,37 @@ class KeyFile:
 
         Raises:
             FileAccessError: It can't be written now; what was written so far is repeated by the next try.
-            RotationUnresolvedError: The staged file is gone.
+            BusyError: Another process holds the file's lock.
+            RotationUnresolvedError: The staged file is gone, or the file holds a third key.
         """
         new = self.load_staged(key_id)
-        retired = LockedFile(self.retired(old.public.fingerprint), _MAX_FILE)
-        if retired.read() is None:
-            retired.replace(dump_private_key(old.rsa, self._secret_for_new()))
-        self._file.replace(self._with(new))
+        with self._file.locked():
+            if self.load().public.fingerprint != old.public.fingerprint:
+                raise RotationUnresolvedError(f"{self.path} was changed by another program while its key was rotated")
+            retired = LockedFile(self.retired(old.public.fingerprint), _MAX_FILE)
+            if retired.read() is None:
+                retired.replace(dump_private_key(old.rsa, self._secret_for_new()))
+            self._file.replace(self._with(new))
+            if self.load().public.fingerprint != new.public.fingerprint:
+                raise RotationUnresolvedError(f"{self.path} does not hold the key that was written to it")
         self.drop_staged(key_id)
 
+    def set_aside(self, key_id: KeyId, fingerprint: str) -> None:
+        """Keep a staged key that was sent and refused (rule 4); nothing where there is none.
+
+        Raises:
+            FileAccessError: It can't be renamed.
+        """
+        path = self.staged(key_id)
+        try:
+            path.replace(self.refused(fingerprint))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise FileAccessError(f"{path} can't be renamed: {os.strerror(error.errno or 0)}") from None
+
     def drop_staged(self, key_id: KeyId) -> None:
-        """Remove a staged key that is current now, or that nobody ever heard of.
+        """Remove a staged key that is current now, or that was never sent.
 
         Raises:
             FileAccessError: It can't be removed.
@@ -219,6 +242,14 @@ class KeyFile:
     def retired(self, fingerprint: str) -> Path:
         """Return the path of a retired key."""
         return self.path.with_name(f"{self.path.name}.retired-{fingerprint[:_NAMED]}.pem")
+
+    def refused(self, fingerprint: str) -> Path:
+        """Return the path of a key that was sent and refused."""
+        return self.path.with_name(f"{self.path.name}.refused-{fingerprint[:_NAMED]}.pem")
+
+    def kept(self, fingerprint: str) -> Path | None:
+        """Return the file that keeps a key which was current here, or was meant to be."""
+        return next((path for path in (self.retired(fingerprint), self.refused(fingerprint)) if path.exists()), None)
 
     def _read(self) -> bytes:
         try:

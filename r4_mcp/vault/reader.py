@@ -245,6 +245,13 @@ class VaultReader:
         vaults = self._store.section().vaults
         return {vault_id: entry.trust.name for vault_id, entry in vaults.items() if entry.trust.name is not None}
 
+    def remembered_deks(self) -> tuple[VaultId, ...]:
+        """Return the vaults that were opened before and were not archived here since."""
+        vaults = self._store.section().vaults
+        return tuple(
+            vault_id for vault_id, entry in vaults.items() if entry.trust.dek is not None and entry.trust.name is not None
+        )
+
     async def forget_name(self, vault_id: VaultId) -> None:
         """Let go of a vault's name after this agent archived it; its other pins stay."""
         state = await self._store.load(vault_id)

@@ -34,10 +34,9 @@ class Recovery:
         self._rotation = rotation
         self._writer = writer
         self._writes_settled = False
-        self._finished: Rotated | None = None
         self._lock = anyio.Lock()
 
-    async def settle(self, *, writes: bool, needs_key: bool) -> None:
+    async def settle(self, *, writes: bool, needs_key: bool) -> Rotated | None:
         """Settle what can be settled.
 
         Args:
@@ -50,10 +49,13 @@ class Recovery:
             RotationUnresolvedError: Because a rotation was begun and can't be settled now.
             NetworkError: No answer.
             ServiceError: Refused.
+
+        Returns:
+            The rotation that this call finished, if it did.
         """
         async with self._lock:
             self._key.refresh()
-            self._finished = await self._rotation.recover(submit=writes) or self._finished
+            finished = await self._rotation.recover(submit=writes)
             try:
                 await self._registration.ensure()
             except NotConfiguredError:
@@ -63,26 +65,24 @@ class Recovery:
             except KeyMismatchError as error:
                 raise self._cause(error) from None
             if writes and not self._writes_settled:
-                self._writes_settled = True
                 await self._writer.recover()
+                self._writes_settled = True
+            return finished
 
     async def recheck(self) -> None:
         """Ask the service which key is active, after it refused ours.
 
         Raises:
             KeyMismatchError: Another one.
-            BusyError: Because another process is rotating it right now.
+            BusyError: Because another process is rotating it right now, or has just done so.
             RotationUnresolvedError: Because a rotation was begun and can't be settled now.
         """
+        if self._key.refresh():
+            raise BusyError("this agent's key was rotated by another process during the call")
         try:
             await self._registration.ensure(fresh=True)
         except KeyMismatchError as error:
             raise self._cause(error) from None
-
-    def finished_rotation(self) -> Rotated | None:
-        """Return, once, the rotation that ``settle`` finished."""
-        finished, self._finished = self._finished, None
-        return finished
 
     def _cause(self, error: KeyMismatchError) -> R4Error:
         if self._rotation.unresolved is not None:

@@ -136,11 +136,11 @@ class Registration:
         me = await self.me()
         if me.active_fingerprint is not None and me.active_key_id is not None:
             if me.active_fingerprint != mine.fingerprint:
-                kept = self._key.retired(me.active_fingerprint)
+                kept = self._key.kept(me.active_fingerprint)
                 if kept is not None:
                     raise KeyMismatchError(
-                        f"the service went back to key {me.active_fingerprint[:12]}…, which was rotated away on this machine",
-                        next_step=f"Ask the operator of R4 whether the service was restored from a backup. The key is in {kept}.",
+                        f"the service says that key {me.active_fingerprint[:12]}… is active, which a rotation put aside here",
+                        next_step=f"Ask R4's operator what happened. To use that key, put {kept[0]} in the place of {kept[1]}.",
                     )
                 raise KeyMismatchError(
                     f"this agent is registered with key {me.active_fingerprint[:12]}…, not with ours, {mine.fingerprint[:12]}…"

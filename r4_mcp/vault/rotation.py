@@ -9,8 +9,10 @@ Rules (contract §5, threats *Crash safety*):
    everything. ``key_rotation_incomplete`` builds it again, at most three times.
 4. Without an answer the service is asked which key is active. It is the new one: read back. It is the old one: send again.
 5. Read back: each directory names the new key as ours, each vault key opens with it and is the one it was. Then the journal says
-   ``committed``, the file is switched, the old key is kept, and the entry goes.
-6. A staged key is thrown away only where no request with it ever left, or the service refused each one for good.
+   ``committed``, the file is switched, the old key is kept, and the entry goes. One vault that reads back proves that the new key
+   is active, so others that don't are named and keep nobody from the rest.
+6. A staged key is thrown away only where no request with it ever left. One that was sent and refused is set aside: a refusal is
+   the service's word, and the only copy of a key does not hang on it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Final
 import anyio
 
 from r4_mcp.core.keys import PrivateKey
-from r4_mcp.core.wire import KeyId
+from r4_mcp.core.wire import KeyId, VaultId, WrappedKey
 from r4_mcp.errors import (
     BusyError,
     ConfigurationError,
@@ -62,6 +64,8 @@ class Rotated:
         fingerprint: Its fingerprint, 64 hex characters.
         previous_id: Id of the key that it replaced.
         vaults: How many vault keys were wrapped again.
+        unread: Vaults of the batch that did not read back.
+        left_out: Vaults that were opened here before, and were not in the batch.
         retired: The file that keeps the old key.
         resumed: Whether this finished a rotation that was begun earlier.
     """
@@ -70,6 +74,8 @@ class Rotated:
     fingerprint: str
     previous_id: KeyId
     vaults: int
+    unread: tuple[VaultId, ...]
+    left_out: tuple[VaultId, ...]
     retired: Path
     resumed: bool
 
@@ -121,11 +127,7 @@ class Rotation:
             plan = self._unfinished()
             if plan is not None:
                 return await self._resume(file, plan, progress)
-            if self._journal.prepared():
-                raise BusyError(
-                    "earlier writes are not settled yet, and a key is not rotated over them",
-                    next_step="Run any tool or `r4-mcp doctor` while the service answers: it settles them. Then rotate again.",
-                )
+            self._refuse_others()
             await anyio.to_thread.run_sync(file.require_replaceable)
             old = self._key.private
             previous_id = await self._registration.ensure(fresh=True)
@@ -133,12 +135,7 @@ class Rotation:
             key_id = KeyId(new_id())
             await anyio.to_thread.run_sync(file.stage, new, key_id)
             plan = Plan(key_id, new.public.fingerprint, previous_id, old.public.fingerprint, State.STAGED, {})
-            try:
-                return await self._carry_out(file, plan, (old, new), progress)
-            finally:
-                if self._unfinished() is None:
-                    # Rule 6: without an entry, no request left or all were refused; after a switch it is gone already.
-                    file.drop_staged(key_id)
+            return await self._carry_out(file, plan, (old, new), progress)
 
     async def recover(self, *, submit: bool) -> Rotated | None:
         """Finish a rotation that an earlier process left, if there is one and nobody else is at it.
@@ -189,8 +186,9 @@ class Rotation:
             me = await self._registration.me()
             if me.active_fingerprint == plan.fingerprint or plan.state is State.COMMITTED:
                 raise RotationUnresolvedError("the service accepted the new key, so the rotation can't be abandoned")
+            # Set aside first: an entry whose key is not where it belongs is refused, a key without an entry is only kept.
+            file.set_aside(plan.key_id, plan.fingerprint)
             self._journal.settle(plan.entry())
-            file.drop_staged(plan.key_id)
             return plan.previous_id
 
     async def _carry_out(self, file: KeyFile, plan: Plan, keys: tuple[PrivateKey, PrivateKey], progress: Progress) -> Rotated:
@@ -199,41 +197,66 @@ class Rotation:
         # After an unanswered request, a later refusal proves nothing about that one: it may still be on its way.
         ambiguous = resumed
         for _ in range(TRIES):
-            try:
-                batch, pins = await wrap_again(self._reader_for(RuntimeKey(HeldKey(old))), plan.key_id, new, progress)
-            except R4Error as error:
-                raise self._given_up(plan, error, ambiguous=ambiguous) from None
-            plan = plan.prepared(pins)
+            plan, batch = await self._build(file, plan, keys, progress, ambiguous=ambiguous)
             body = await anyio.to_thread.run_sync(request, plan, old, new, batch)
-            await anyio.to_thread.run_sync(self._journal.prepare, plan.entry())
             try:
-                answered = await self._registration.submit(body)
+                _require_same(await self._registration.submit(body), plan)
             except (NetworkError, ServiceError) as error:
-                if isinstance(error, RequestRejectedError) and error.service_code == _INCOMPLETE:
-                    continue
-                ambiguous = ambiguous or not is_final(error)
-                if not ambiguous:
-                    raise self._given_up(plan, error, ambiguous=False) from None
+                # Whatever the answer was: what counts is which key is active.
                 if not await self._is_switched(plan):
-                    continue
-            else:
-                _require_same(answered, plan)
+                    if isinstance(error, RequestRejectedError) and error.service_code == _INCOMPLETE:
+                        continue
+                    ambiguous = ambiguous or not is_final(error)
+                    if ambiguous:
+                        continue
+                    raise self._given_up(file, plan, error, ambiguous=False) from None
             return await self._settle(file, plan, old, new, progress, resumed=resumed)
         silent = BusyError(f"the vaults changed, or no answer came, in each of {TRIES} tries; the old key stays")
-        raise self._given_up(plan, silent, ambiguous=ambiguous)
+        raise self._given_up(file, plan, silent, ambiguous=ambiguous)
 
-    def _given_up(self, plan: Plan, error: R4Error, *, ambiguous: bool) -> R4Error:
+    async def _build(
+        self, file: KeyFile, plan: Plan, keys: tuple[PrivateKey, PrivateKey], progress: Progress, *, ambiguous: bool
+    ) -> tuple[Plan, list[WrappedKey]]:
+        old, new = keys
+        unsent = plan.state is State.STAGED
+        try:
+            batch, pins = await wrap_again(self._reader_for(RuntimeKey(HeldKey(old))), plan.key_id, new, progress)
+            prepared = plan.prepared(pins)
+            # From here on the key counts as sent (rule 6), whatever interrupts us.
+            unsent = False
+            await anyio.to_thread.run_sync(self._journal.prepare, prepared.entry())
+            if plan.state is State.STAGED:
+                self._refuse_others()
+        except R4Error as error:
+            if plan.state is not State.STAGED:
+                raise self._given_up(file, plan, error, ambiguous=ambiguous) from None
+            self._journal.settle(plan.entry())
+            unsent = True
+            raise
+        finally:
+            if unsent:
+                file.drop_staged(plan.key_id)
+        return prepared, batch
+
+    def _refuse_others(self) -> None:
+        if any(entry.kind is not EntryKind.ROTATE_KEY for entry in self._journal.prepared()):
+            raise BusyError(
+                "something is being created, or was begun and is not settled yet, and a key is not rotated over that",
+                next_step="Call any tool while the service answers: it settles what was begun. Then rotate again.",
+            )
+
+    def _given_up(self, file: KeyFile, plan: Plan, error: R4Error, *, ambiguous: bool) -> R4Error:
         if ambiguous:
             message = f"a key rotation was begun and can't go on: {error.message}"
             return RotationUnresolvedError(message, next_step=_RUN_AGAIN)
-        # Rule 6: whatever was sent was refused for good.
+        file.set_aside(plan.key_id, plan.fingerprint)
         self._journal.settle(plan.entry())
         return error
 
     async def _resume(self, file: KeyFile, plan: Plan, progress: Progress, *, submit: bool = True) -> Rotated:
         current = await anyio.to_thread.run_sync(file.load)
         if current.public.fingerprint == plan.fingerprint:
-            return self._finish(file, plan, file.retired(plan.previous_fingerprint), resumed=True)
+            return self._finish(file, plan, resumed=True)
         if current.public.fingerprint != plan.previous_fingerprint:
             raise RotationUnresolvedError(f"{file.path} holds neither the old nor the new key of a rotation that was begun")
         new = await anyio.to_thread.run_sync(file.load_staged, plan.key_id)
@@ -241,7 +264,7 @@ class Rotation:
             raise RotationUnresolvedError(f"{file.staged(plan.key_id)} holds another key than the rotation that was begun")
         if plan.state is State.COMMITTED:
             await anyio.to_thread.run_sync(file.switch, current, plan.key_id)
-            return self._finish(file, plan, file.retired(plan.previous_fingerprint), resumed=True)
+            return self._finish(file, plan, resumed=True)
         if await self._is_switched(plan):
             return await self._settle(file, plan, current, new, progress, resumed=True)
         if not submit:
@@ -252,7 +275,7 @@ class Rotation:
         self, file: KeyFile, plan: Plan, old: PrivateKey, new: PrivateKey, progress: Progress, *, resumed: bool
     ) -> Rotated:
         try:
-            await read_back(self._reader_for(RuntimeKey(HeldKey(new))), plan, progress)
+            unread = await read_back(self._reader_for(RuntimeKey(HeldKey(new))), plan, progress)
         except R4Error as error:
             raise RotationUnresolvedError(
                 f"the service accepted the new key, but it did not read back: {error.message}", next_step=_RUN_AGAIN
@@ -262,15 +285,25 @@ class Rotation:
         await anyio.to_thread.run_sync(file.switch, old, plan.key_id)
         total = 2 * len(plan.pins) + 1
         await progress(total, total)
-        return self._finish(file, plan, file.retired(plan.previous_fingerprint), resumed=resumed)
+        return self._finish(file, plan, unread=unread, resumed=resumed)
 
-    def _finish(self, file: KeyFile, plan: Plan, retired: Path, *, resumed: bool) -> Rotated:
+    def _finish(self, file: KeyFile, plan: Plan, *, resumed: bool, unread: tuple[VaultId, ...] = ()) -> Rotated:
         file.drop_staged(plan.key_id)
         self._key.refresh()
         self._registration.remember(plan.key_id)
         self._journal.settle(plan.entry())
         self.unresolved = None
-        return Rotated(plan.key_id, plan.fingerprint, plan.previous_id, len(plan.pins), retired, resumed)
+        opened_before = self._reader_for(self._key).remembered_deks()
+        return Rotated(
+            key_id=plan.key_id,
+            fingerprint=plan.fingerprint,
+            previous_id=plan.previous_id,
+            vaults=len(plan.pins),
+            unread=unread,
+            left_out=tuple(vault_id for vault_id in opened_before if vault_id not in plan.pins),
+            retired=file.retired(plan.previous_fingerprint),
+            resumed=resumed,
+        )
 
     async def _is_switched(self, plan: Plan) -> bool:
         try:

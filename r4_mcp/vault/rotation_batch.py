@@ -5,7 +5,8 @@ What this file does not do: send, or remember how far the rotation is; ``rotatio
 Rules (contract §5):
 1. Every vault of ``GET /vault``, each proven before its key is touched. One that does not verify stops everything and is named.
 2. A vault of which nothing is wrapped for us has no place in the batch; nor has one that was archived since it was listed.
-3. Read back: the directory names the new key as ours, the vault key opens with it, and it is the one that it was.
+3. Read back: the directory names the new key as ours, the vault key opens with it, and it is the one that it was. Every vault of
+   the batch is asked for by its id, so that a list that hides them proves nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from r4_mcp.core.keys import PrivateKey
 from r4_mcp.core.signing import Context, sign
 from r4_mcp.core.wire import KeyId, KeyRotation, SignerRef, SignerType, VaultId, WrappedKey
 from r4_mcp.core.wrapping import Dek, dek_pin, wrapped_entry
-from r4_mcp.errors import AwaitingGrantError, DisagreementError, NotFoundError, VerificationError
+from r4_mcp.errors import (
+    AwaitingGrantError,
+    DisagreementError,
+    NotFoundError,
+    OnboardingError,
+    R4Error,
+    ServiceError,
+    VerificationError,
+)
 from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.rotation_plan import Pin, Plan
@@ -81,7 +90,7 @@ def request(plan: Plan, old: PrivateKey, new: PrivateKey, batch: list[WrappedKey
     }
 
 
-async def read_back(reader: VaultReader, plan: Plan, progress: Progress) -> None:
+async def read_back(reader: VaultReader, plan: Plan, progress: Progress) -> tuple[VaultId, ...]:
     """Look at what a rotation came to (rule 3).
 
     Args:
@@ -89,22 +98,29 @@ async def read_back(reader: VaultReader, plan: Plan, progress: Progress) -> None
         plan: The rotation.
         progress: Told of each vault.
 
+    Returns:
+        The vaults of the batch that did not read back: archived meanwhile, or not proven.
+
     Raises:
-        VerificationError: A vault does not read back.
         NetworkError: No answer.
-        ServiceError: Refused.
+        R4Error: Not one of them read back; the first reason.
     """
-    listed = {vault.id for vault in await reader.list_vaults()}
     done = len(plan.pins)
+    reasons: dict[VaultId, R4Error] = {}
 
     async def check(vault_id: VaultId) -> None:
         nonlocal done
-        if vault_id in listed:  # Else it was archived meanwhile.
+        try:
             await _check_vault(reader, plan, vault_id)
+        except (VerificationError, NotFoundError, OnboardingError, ServiceError) as error:
+            reasons[vault_id] = error
         done += 1
         await progress(done, 2 * len(plan.pins) + 1)
 
     await map_bounded(check, list(plan.pins), _WIDTH)
+    if reasons and len(reasons) == len(plan.pins):
+        raise next(iter(reasons.values()))
+    return tuple(reasons)
 
 
 async def _dek(reader: VaultReader, vault_id: VaultId) -> Dek | None:

@@ -72,12 +72,12 @@ class RuntimeKey:
         self._loaded = None
         return True
 
-    def retired(self, fingerprint: str) -> Path | None:
-        """Return the file that keeps a key which was rotated away here, if this is one."""
+    def kept(self, fingerprint: str) -> tuple[Path, Path] | None:
+        """Return the file that keeps a key which was current here or meant to be, and the file of the current one."""
         if not isinstance(self._source, KeyFile):
             return None
-        path = self._source.retired(fingerprint)
-        return path if path.exists() else None
+        path = self._source.kept(fingerprint)
+        return None if path is None else (path, self._source.path)
 
     async def sign(self, context: Context, payload: dict[str, Json]) -> str:
         """Sign in a worker thread: an RSA private operation takes milliseconds."""

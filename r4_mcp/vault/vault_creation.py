@@ -150,7 +150,7 @@ class VaultCreation:
         if project_id is not None:
             post["projectId"] = project_id
         entry = Entry(EntryKind.CREATE_VAULT, vault_id, vault_id, {"post": post, "wrapped": wrapped.payload()})
-        self._journal.prepare(entry)
+        self._journal.prepare_creation(entry)
         return entry
 
 
