@@ -39,6 +39,7 @@ from r4_mcp.server.dispatch import Dispatch
 from r4_mcp.server.explain import our_sentences
 from r4_mcp.vault.evidence import Evidence
 from r4_mcp.vault.item_creation import ItemCreation
+from r4_mcp.vault.item_update import ItemUpdate
 from r4_mcp.vault.journal import Journal, owner_hash
 from r4_mcp.vault.locator import Locator
 from r4_mcp.vault.reader import VaultReader
@@ -167,6 +168,7 @@ def _writer(
         journal=journal,
         items=items,
         vaults=vaults,
+        updates=ItemUpdate(machine=machine, reader=reader, signer=signer, journal=journal, known=known),
     )
 
 

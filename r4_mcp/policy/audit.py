@@ -36,7 +36,6 @@ from r4_mcp.policy.audit_format import (
     LOOK,
     MAX_ANCHOR,
     AuditEntry,
-    Decision,
     Head,
     digest,
     last_line,
@@ -52,7 +51,7 @@ from r4_mcp.policy.audit_format import (
 )
 from r4_mcp.vault.locked_file import LOCK_SECONDS, LockedFile, read_private
 
-__all__ = ["KEEP", "MAX_SIZE", "AuditEntry", "AuditLog", "Decision"]
+__all__ = ["KEEP", "MAX_SIZE", "AuditEntry", "AuditLog"]
 
 MAX_SIZE: Final = 8 * 1024 * 1024
 """Bytes at which a file is full."""

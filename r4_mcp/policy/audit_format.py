@@ -18,13 +18,13 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
 from r4_mcp.core.encoding import MAX_INT, compact_json, parse_json
 from r4_mcp.core.record import exact, is_id
 from r4_mcp.errors import FileAccessError, MalformedError
+from r4_mcp.policy.rules import Verdict
 from r4_mcp.vault.locked_file import LockedFile
 
 CURRENT: Final = "audit.jsonl"
@@ -45,14 +45,6 @@ _MEMBERS: Final = frozenset(
     {"at", "decision", "field", "item", "ms", "outcome", "prev", "rule", "seq", "tool", "torn", "v", "vault"}
 )
 _VERSION: Final = 1
-
-
-class Decision(StrEnum):
-    """What the rules said to a call."""
-
-    ALLOW = "allow"
-    ASK = "ask"
-    DENY = "deny"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +68,7 @@ class AuditEntry:
     tool: str
     outcome: str
     duration_ms: int
-    decision: Decision | None = None
+    decision: Verdict | None = None
     rule: str | None = None
     vault_id: str | None = None
     item_id: str | None = None
@@ -166,7 +158,7 @@ def read_line(raw: bytes) -> AuditLine | None:
             tool=record.text("tool"),
             outcome=record.text("outcome"),
             duration_ms=record.integer("ms"),
-            decision=record.optional_choice("decision", Decision),
+            decision=record.optional_choice("decision", Verdict),
             rule=record.optional_text("rule"),
             vault_id=record.optional_identifier("vault"),
             item_id=record.optional_identifier("item"),

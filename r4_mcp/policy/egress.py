@@ -212,25 +212,25 @@ class _PublicTexts:
             return
         self._generation = self._known.generation
         self._own |= {name: _constants(name) for name in loaded}
-        self._texts = self._sentences.union(self._known.public(), *self._own.values()) - {""}
+        self._texts = self._sentences.union(self._known.public(), *self._own.values())
         self._around.clear()
         self._key_words = None
 
-    def is_public(self, text: str, value: str) -> bool:
+    def is_public(self, text: str, needle: str) -> bool:
         """Say whether a whole leaf is public: one public text, or made of nothing else.
 
         Args:
             text: The leaf.
-            value: The value that was found in it.
+            needle: What was found in it.
         """
-        return text in self._texts or self._is_reference(text, value) or self._is_key(text)
+        return text in self._texts or self._is_reference(text, needle) or self._is_key(text)
 
     def covers(self, text: str, at: int, needle: str, value: Value) -> bool:
         """Say whether the needle that stands at a place of the text lies wholly inside a public text there."""
         if isinstance(value, bytes):
             # No name or sentence is a key by chance.
             return False
-        if value in self._texts or self.is_public(text, value):
+        if value in self._texts or self.is_public(text, needle):
             return True
         end = at + len(needle)
         return any(
@@ -249,7 +249,7 @@ class _PublicTexts:
             self._around[value, needle] = tuple(found)
         return self._around[value, needle]
 
-    def _is_reference(self, text: str, value: str) -> bool:
+    def _is_reference(self, text: str, needle: str) -> bool:
         from r4_mcp.core.record import is_id  # noqa: PLC0415 - as in _holding
         from r4_mcp.vault.references import SCHEME, parse_reference  # noqa: PLC0415 - as in _holding
 
@@ -260,8 +260,8 @@ class _PublicTexts:
         except ReferenceSyntaxError:
             return False
         parts = (part for part in (reference.vault, reference.item, reference.field) if part is not None)
-        # An id that nobody published may be the value itself, shown as if it were an id.
-        return all(part in self._texts or (is_id(part) and value not in part) for part in parts)
+        # An id that nobody published may be the value itself, or its hex, shown as if it were an id.
+        return all(part in self._texts or (is_id(part) and needle not in part) for part in parts)
 
     def _is_key(self, text: str) -> bool:
         if not _SCREAMING.fullmatch(text):

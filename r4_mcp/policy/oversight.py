@@ -21,7 +21,6 @@ import anyio
 from r4_mcp.errors import ConfigurationError
 from r4_mcp.policy.audit import AuditLog
 from r4_mcp.policy.audit_format import AuditEntry
-from r4_mcp.policy.audit_format import Decision as AuditDecision
 from r4_mcp.policy.budget import RevealBudget, Spent
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.exposure import Exposure, ExposureLedger, Place
@@ -69,10 +68,13 @@ class Oversight:
 
     async def blocked(self, kind: str, ids: tuple[str, ...]) -> None:
         """Note that something was kept from leaving; a screening hit costs budget (rule 2)."""
+        if kind == SCREENING:
+            try:
+                await anyio.to_thread.run_sync(self.budget.charge)
+            except ConfigurationError as error:
+                _log.warning("a screening hit is not charged: %s", error.code)
         try:
             await anyio.to_thread.run_sync(self.ledger.blocked, kind, Place(*ids) if ids else None)
-            if kind == SCREENING:
-                await anyio.to_thread.run_sync(self.budget.charge)
         except ConfigurationError as error:
             _log.warning("a block of kind %s is not noted: %s", kind, error.code)
 
@@ -96,7 +98,7 @@ class Oversight:
             tool=tool,
             outcome=outcome,
             duration_ms=duration_ms,
-            decision=None if decision is None else AuditDecision(decision.verdict.value),
+            decision=None if decision is None else decision.verdict,
             rule=None if decision is None else decision.rule,
             vault_id=vault_id,
             item_id=item_id,

@@ -90,8 +90,8 @@ class PolicySource:
     def __init__(self, path: Path, *, named: bool) -> None:
         self.path = path
         self.named = named
-        self._raw: bytes | None = None
-        self._policy = DEFAULTS
+        # One member, so that threads never see the bytes of one policy with the rules of another.
+        self._judged: tuple[bytes, Policy] | None = None
 
     def current(self) -> Policy:
         """Return the policy; a file that can't be used gives one that is closed, and says why."""
@@ -99,15 +99,19 @@ class PolicySource:
             raw = _read(self.path)
         except ConfigurationError as error:
             return _closed(error)
-        if raw is None and self._raw is not None:
+        if raw is None and self._judged is not None:
             return replace(DEFAULTS, closed=f"{self.path} vanished while this process ran; put it back, or start again")
-        if raw is None or raw != self._raw:
-            try:
-                self._policy = _understand(self.path, raw, named=self.named)
-            except ConfigurationError as error:
-                self._policy = _closed(error)
-            self._raw = raw
-        return self._policy
+        if raw is None:
+            return self._judge(raw)
+        if self._judged is None or raw != self._judged[0]:
+            self._judged = (raw, self._judge(raw))
+        return self._judged[1]
+
+    def _judge(self, raw: bytes | None) -> Policy:
+        try:
+            return _understand(self.path, raw, named=self.named)
+        except ConfigurationError as error:
+            return _closed(error)
 
 
 def load_policy(path: Path, *, named: bool) -> Policy:
@@ -146,9 +150,7 @@ def append_rule(path: Path, rule: PolicyRule) -> Policy:
     """
     file = LockedFile(path, MAX_SIZE)
     with file.locked():
-        raw = _read(path)
-        if raw is not None and sys.platform != "win32" and path.lstat().st_uid != os.geteuid():
-            raise FileAccessError(f"{path} belongs to another user", next_step="Let its owner write the rule.")
+        raw = _read(path, root_may_own=False)
         old = _understand(path, raw, named=False)
         before = _HEADER.encode("utf-8") if raw is None else raw
         ending = b"" if before.endswith(b"\n") else b"\n"
@@ -183,18 +185,18 @@ def parse_policy(raw: bytes) -> Policy:
     )
 
 
-def _read(path: Path) -> bytes | None:
-    """Return the file's bytes, None for no file (rule 1)."""
+def _read(path: Path, *, root_may_own: bool = True) -> bytes | None:
+    """Return the file's bytes, None for no file (rule 1). Replacing root's file would make it this user's."""
     # Not blocking: opening a FIFO would wait for a writer that never comes. For a regular file it changes nothing.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        _check_owner(path.parent, path.parent.stat())
+        _check_owner(path.parent, path.parent.stat(), root_may_own=True)
         descriptor = os.open(path, flags)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise FileAccessError(f"{path} is not a regular file")
-            _check_owner(path, status)
+            _check_owner(path, status, root_may_own=root_may_own)
             with os.fdopen(descriptor, "rb", closefd=False) as file:
                 raw = file.read(MAX_SIZE + 1)
         finally:
@@ -211,10 +213,10 @@ def _read(path: Path) -> bytes | None:
     return raw
 
 
-def _check_owner(path: Path, status: os.stat_result) -> None:
+def _check_owner(path: Path, status: os.stat_result, *, root_may_own: bool) -> None:
     if sys.platform == "win32":
         return  # Modes and owners say nothing there.
-    if status.st_uid not in {os.geteuid(), 0}:
+    if status.st_uid != os.geteuid() and not (root_may_own and status.st_uid == 0):
         raise FileAccessError(f"{path} belongs to another user", next_step=f"Run: chown {os.geteuid()} {path}")
     if status.st_mode & _OTHERS_WRITE:
         raise FileAccessError(f"{path} can be written by other users", next_step=f"Run: chmod go-w {path}")

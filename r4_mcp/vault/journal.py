@@ -38,6 +38,7 @@ class EntryKind(StrEnum):
 
     CREATE_ITEM = "create-item"
     CREATE_VAULT = "create-vault"
+    UPDATE_ITEM = "update-item"
     ROTATE_KEY = "rotate-key"
 
 

@@ -23,6 +23,7 @@ from r4_mcp.core.encoding import Json
 from r4_mcp.core.signing import Context
 from r4_mcp.core.wire import (
     DetailCheckpoint,
+    ItemId,
     KeyId,
     SignedItem,
     SignerRef,
@@ -32,7 +33,7 @@ from r4_mcp.core.wire import (
     signed_envelope,
 )
 from r4_mcp.errors import BusyError, KeyNotListedError
-from r4_mcp.vault.reader import ProvenVault, VaultReader
+from r4_mcp.vault.reader import OpenedItem, ProvenVault, VaultReader
 from r4_mcp.vault.runtime_key import RuntimeKey
 
 CONFLICT_TRIES: Final = 8
@@ -79,12 +80,32 @@ class VaultSigner:
             BusyError: The caller has not stopped after 8 attempts.
             R4Error: The vault can't be fetched or proven.
         """
-        for round_number in range(CONFLICT_TRIES):
-            if round_number:
-                # Writers that collided once should not collide again.
-                await anyio.sleep(random.uniform(0, _JITTER_SECONDS * 2**round_number))  # noqa: S311 - not a secret
+        async for _ in _rounds(vault_id):
             yield await self._reader.vault(vault_id)
-        raise BusyError(f"vault {vault_id} changed, or claimed to have changed, under each of {CONFLICT_TRIES} tries")
+
+    async def item_attempts(self, vault_id: VaultId, item_id: ItemId, first: OpenedItem | None) -> AsyncIterator[OpenedItem]:
+        """Yield a proven item, freshly fetched, once for each attempt to change it (rules 1 and 2).
+
+        Args:
+            vault_id: Its vault.
+            item_id: The item.
+            first: What was fetched just now, for the first attempt.
+
+        Raises:
+            BusyError: The caller has not stopped after 8 attempts.
+            R4Error: The item can't be fetched or proven.
+        """
+        async for number in _rounds(vault_id):
+            yield first if first is not None and number == 0 else await self._reader.item(vault_id, item_id)
+
+
+async def _rounds(vault_id: VaultId) -> AsyncIterator[int]:
+    for number in range(CONFLICT_TRIES):
+        if number:
+            # Writers that collided once should not collide again.
+            await anyio.sleep(random.uniform(0, _JITTER_SECONDS * 2**number))  # noqa: S311 - not a secret
+        yield number
+    raise BusyError(f"vault {vault_id} changed, or claimed to have changed, under each of {CONFLICT_TRIES} tries")
 
 
 def next_summary(summary: ProvenSummary, items: tuple[SignedItem, ...]) -> SummaryCheckpoint:

@@ -20,6 +20,7 @@ from r4_mcp.core.wire import Classification, ItemId, ProjectId, SignedItem, Vaul
 from r4_mcp.errors import DisagreementError, NetworkError, NotFoundError, R4Error, VersionConflictError
 from r4_mcp.machine.client import MachineClient
 from r4_mcp.vault.item_creation import ItemCreation, ItemDraft
+from r4_mcp.vault.item_update import ItemChange, ItemUpdate
 from r4_mcp.vault.journal import EntryKind, Journal
 from r4_mcp.vault.reader import OpenedItem, ProvenVault, VaultReader
 from r4_mcp.vault.registration import Registration
@@ -40,9 +41,10 @@ class VaultWriter:
         journal: What was about to be written.
         items: Creates items.
         vaults: Creates vaults.
+        updates: Changes items.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one place calls it, by keyword
         self,
         *,
         machine: MachineClient,
@@ -52,6 +54,7 @@ class VaultWriter:
         journal: Journal,
         items: ItemCreation,
         vaults: VaultCreation,
+        updates: ItemUpdate,
     ) -> None:
         self._machine = machine
         self._reader = reader
@@ -60,6 +63,7 @@ class VaultWriter:
         self._journal = journal
         self._items = items
         self._vaults = vaults
+        self._updates = updates
 
     async def recover(self) -> None:
         """Finish what an earlier process left prepared. What can't be finished now stays, and is logged."""
@@ -69,6 +73,8 @@ class VaultWriter:
                     await self._vaults.roll_forward(entry)
                 elif entry.kind is EntryKind.CREATE_ITEM:
                     await self._items.roll_forward(entry)
+                elif entry.kind is EntryKind.UPDATE_ITEM:
+                    await self._updates.roll_forward(entry)
                 else:
                     continue  # A rotation is its own room's.
             except R4Error as error:
@@ -98,6 +104,20 @@ class VaultWriter:
         """
         await self._registration.ensure()
         return await self._items.create(vault_id, draft)
+
+    async def update_item(self, vault_id: VaultId, item_id: ItemId, change: ItemChange) -> OpenedItem:
+        """Change an item: values are sealed here, metadata is signed here.
+
+        Raises:
+            InvalidArgumentError: A field to change is not there, one to add is, or a value is over the limit; nothing was sent.
+            NotFoundError: No such item for this agent.
+            VersionConflictError: Somebody else changed it meanwhile.
+            OnboardingError: Our key is not an active signer of the vault, or no key is wrapped for us.
+            ServiceError: Refused.
+            BusyError: The vault changed under each of 8 tries.
+        """
+        await self._registration.ensure()
+        return await self._updates.update(vault_id, item_id, change)
 
     async def archive_item(self, vault_id: VaultId, item_id: ItemId) -> SignedItem:
         """Archive an item: sign the summary without it.

@@ -105,6 +105,11 @@ class Stage:
         async with open_service(settings, known) as service:
             yield service
 
+    def forget_registration(self) -> None:
+        """Let the home forget that its key is registered, so that the next process asks again."""
+        for path in (self.world.home / "registered").glob("*.json"):
+            path.unlink()
+
     async def contact(self, service: Service) -> None:
         """Let a process see everything, and read the canary in every way."""
         for line in (await succeed(service, "list_vaults"))["vaults"]:

@@ -59,7 +59,7 @@ class Row:
         probes: The calls that meet the lie.
         reach: The last request that may be made.
         times: How often one request may be made in one call.
-        once_per_process: Whether a process asks only once, so that the lie takes a new process.
+        once_per_home: Whether it is asked once and remembered on disk, so that the lie takes a home that forgot the answer.
         moves: Whether a signer who works with the service validly signs something newer, which is remembered as that.
     """
 
@@ -67,7 +67,7 @@ class Row:
     probes: tuple[Probe, ...]
     reach: Reach
     times: int = 2
-    once_per_process: bool = False
+    once_per_home: bool = False
     moves: bool = False
 
 
@@ -236,13 +236,13 @@ _KEYS: Final[dict[str, Row]] = {
 
 
 def _of_account(code: str, *probes: Probe) -> Row:
-    return Row(code, probes, Reach.ACCOUNT, once_per_process=True)
+    return Row(code, probes, Reach.ACCOUNT, once_per_home=True)
 
 
 _ACCOUNT: Final[dict[str, Row]] = {
     "me-another-fingerprint": _of_account("key_mismatch", LIST, READ, READ_BY_ID, CREATE, NEW_VAULT),
     "registration-answers-another-key": _of_account(DIFFERS, LIST, READ, READ_BY_ID, CREATE, NEW_VAULT),
-    "me-another-key-id": Row("signer_refused", (NEW_VAULT,), Reach.WRITE, once_per_process=True),
+    "me-another-key-id": Row("signer_refused", (NEW_VAULT,), Reach.WRITE, once_per_home=True),
     "created-vault-id-not-chosen": Row(DIFFERS, (NEW_VAULT,), Reach.WRITE),
     "created-item-id-not-chosen": Row(DIFFERS, (CREATE,), Reach.WRITE, 4, moves=True),
     "create-vault-not-done": Row("served_differs_from_signed", (NEW_VAULT,), Reach.WRITE),
@@ -307,10 +307,10 @@ BOUNDED: Final[dict[str, Row]] = {
     "page-loop": Row(MALFORMED, (VAULTS, READ), Reach.LISTS),
     "page-repeated": Row(MALFORMED, (VAULTS, READ), Reach.LISTS),
     **{
-        f"redirect-{status}": Row("redirect_refused", (VAULTS, READ, CREATE), Reach.ACCOUNT, once_per_process=True)
+        f"redirect-{status}": Row("redirect_refused", (VAULTS, READ, CREATE), Reach.ACCOUNT, once_per_home=True)
         for status in (301, 302, 303, 307, 308)
     },
-    "not-modified": Row("redirect_refused", (VAULTS, READ), Reach.ACCOUNT, once_per_process=True),
+    "not-modified": Row("redirect_refused", (VAULTS, READ), Reach.ACCOUNT, once_per_home=True),
 }
 """Lies about bytes, refused within bounded memory and time."""
 

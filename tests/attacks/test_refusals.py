@@ -83,8 +83,9 @@ async def test_a_lie_is_refused_and_leaves_no_trace(
     """The exact code; no canary in results, logs, files, requests; the trust store as it was; nothing asked or written after."""
     row = REFUSED[name]
     with standing.everything_logged():
-        if row.once_per_process:
+        if row.once_per_home:
             for probe in row.probes:
+                standing.forget_registration()
                 async with standing.process() as restarted:
                     await meet(name, standing, restarted, [probe])
         else:
@@ -143,9 +144,11 @@ async def test_a_lie_about_what_happened_is_refused_across_a_restart(
     with stage.everything_logged():
         async with stage.process() as first:
             await stage.lead_up_to(FAULTS[name], first)
-            if not row.once_per_process and row.reach < Reach.WRITE:
+            if not row.once_per_home and row.reach < Reach.WRITE:
                 await meet(name, stage, first, row.probes[:1])
-        for probes in [[probe] for probe in row.probes] if row.once_per_process else [row.probes]:
+        for probes in [[probe] for probe in row.probes] if row.once_per_home else [row.probes]:
+            if row.once_per_home:
+                stage.forget_registration()
             async with stage.process() as restarted:
                 await meet(name, stage, restarted, probes)
         async with stage.process() as later:

@@ -13,10 +13,19 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked, PasswordSetError
 
 
+def keyring_environment(tmp_path: Path) -> dict[str, str]:
+    """Return the environment of a keyring that keeps its entries in a file."""
+    return {
+        "PYTHON_KEYRING_BACKEND": "tests.cli.file_keyring.FileKeyring",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "R4_TEST_KEYRING": str(tmp_path / "keyring.json"),
+    }
+
+
 class FileKeyring(KeyringBackend):
     """Keeps entries in the file that ``R4_TEST_KEYRING`` names; it is locked while ``<file>.locked`` is there."""
 
-    priority = 1.0  # type: ignore[assignment]  # the library's own documentation assigns a number to this property
+    priority = 1.0
 
     def get_password(self, service: str, username: str) -> str | None:
         """Return an entry."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
 from r4_mcp.core.keys import PrivateKey
 from r4_mcp.emulator.embedded import PERMISSIONS
@@ -14,6 +19,21 @@ from tests.doors import World, private_pem, write_private
 from .running import Ended
 
 PASSPHRASE: Final = "canary-zebra-passphrase"  # noqa: S105 - of keys that the tests make
+WRONG: Final = "canary-zebra-wrong"
+FINE: Final = "Everything that was checked works."
+
+HELLO: Final = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "raw", "version": "0"}},
+}
+READ: Final = {
+    "jsonrpc": "2.0",
+    "id": 2,
+    "method": "tools/call",
+    "params": {"name": "read_secret", "arguments": {"reference": "r4://Engineering/Sentry"}},
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,39 @@ def write_config(home: Path, **members: object) -> Path:
 def files_below(folder: Path) -> dict[str, int]:
     """Return every file and folder below one, with its mode."""
     return {path.relative_to(folder).as_posix(): path.lstat().st_mode & 0o777 for path in sorted(folder.rglob("*"))}
+
+
+def encrypted(key: PrivateKey, passphrase: str = PASSPHRASE) -> str:
+    """Return a key as an encrypted PEM."""
+    scheme = BestAvailableEncryption(passphrase.encode())
+    return key.rsa.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, scheme).decode()
+
+
+@contextmanager
+def descriptor(content: bytes) -> Iterator[int]:
+    """Open a descriptor that gives these bytes and ends; the program closes it."""
+    reading, writing = os.pipe()
+    os.write(writing, content)
+    os.close(writing)
+    try:
+        yield reading
+    finally:
+        if is_open(reading):
+            os.close(reading)
+
+
+def is_open(number: int) -> bool:
+    """Say whether a descriptor is open in this process."""
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True
+
+
+def key_path(world: World, name: str) -> str:
+    """Return where a profile's key is."""
+    return str(world.home / "profiles" / name / "private-key.pem")
 
 
 def shows_nothing(ended: Ended, *secrets: str) -> None:

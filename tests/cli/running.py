@@ -21,6 +21,13 @@ from r4_mcp.cli import main
 SECONDS: Final = 60.0
 COMMAND: Final = (sys.executable, "-m", "r4_mcp")
 
+_AT_TERMINAL: Final = (
+    "import fcntl, os, sys, termios; "
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.executable, [sys.executable, '-m', 'r4_mcp', *sys.argv[1:]])"
+)
+"""Makes stdin's terminal the process's own, so that /dev/tty is it and Ctrl-C is a signal; then becomes the program."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -78,14 +85,19 @@ def run_at_terminal(*arguments: str, environment: Mapping[str, str], typed: tupl
         typed: What to wait for, and what to type then, in this order.
     """
     master, slave = pty.openpty()
+    command = [sys.executable, "-c", _AT_TERMINAL, *arguments]
     with subprocess.Popen(
-        [*COMMAND, *arguments], stdin=slave, stdout=slave, stderr=slave, env=dict(environment), start_new_session=True
+        command, stdin=slave, stdout=slave, stderr=slave, env=dict(environment), start_new_session=True
     ) as process:
         os.close(slave)
         seen, looked_at = b"", 0
         waiting = list(typed)
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
+            while waiting and (found := seen.find(waiting[0][0].encode(), looked_at)) >= 0:
+                prompt, line = waiting.pop(0)
+                looked_at = found + len(prompt.encode())
+                os.write(master, line.encode())
             if not select.select([master], [], [], 1.0)[0]:
                 continue
             try:
@@ -95,10 +107,6 @@ def run_at_terminal(*arguments: str, environment: Mapping[str, str], typed: tupl
             if not chunk:
                 break
             seen += chunk
-            while waiting and (found := seen.find(waiting[0][0].encode(), looked_at)) >= 0:
-                prompt, line = waiting.pop(0)
-                looked_at = found + len(prompt.encode())
-                os.write(master, line.encode())
         else:
             process.kill()
         process.wait(SECONDS)

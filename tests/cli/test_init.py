@@ -68,6 +68,18 @@ async def test_a_person_sets_up_an_agent(world: World) -> None:
 
 
 @pytest.mark.stdio
+@pytest.mark.parametrize(("typed", "status"), [("\x03", 130), ("\x04", 1), ("\n", 1)])
+def test_a_person_may_think_better_of_it(world: World, typed: str, status: int) -> None:
+    """Ctrl-C, the end of input, an empty line: nothing is made."""
+    environment = {"R4_HOME": str(world.home), "R4_BASE_URL": world.base_url}
+    ended = run_at_terminal("init", environment=environment, typed=(("(not shown): ", typed),))
+    assert ended.status == status, ended.out
+    shows_nothing(ended)
+    assert not (world.home / "profiles").exists()
+    assert world.tap.exchanges == []
+
+
+@pytest.mark.stdio
 def test_a_script_sets_up_an_agent(world: World) -> None:
     """The API key comes from stdin; the registered key is the one in the file."""
     agent = new_agent(world)
@@ -154,12 +166,12 @@ def test_what_has_the_name_is_never_overwritten(world: World, what: str) -> None
         write_profile(world.home, "work", "rk_work00000000.secret-of-the-profile-work")
     else:
         folder.parent.mkdir(mode=0o700)
-        makers = {
-            "an empty folder": folder.mkdir,
-            "a file": folder.touch,
-            "a dangling link": lambda: folder.symlink_to("nowhere"),
-        }
-        makers[what]()
+        if what == "an empty folder":
+            folder.mkdir()
+        elif what == "a file":
+            folder.touch()
+        else:
+            folder.symlink_to("nowhere")
     before = files_below(world.home)
     ended = init(world, new_agent(world), "--profile", "work")
     assert (ended.status, ended.out) == (1, "")

@@ -79,3 +79,17 @@ def elsewhere(tmp_path: Path) -> Path:
     home = tmp_path / "elsewhere"
     home.mkdir(mode=0o700)
     return home
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of what is left out unless it is asked for."""
+    config.addinivalue_line("markers", "slow: takes minutes; runs only with `-m slow`")
+
+
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["every change", "every call"])
+def every_call(request: pytest.FixtureRequest) -> bool:
+    """Say whether to die at calls, too, that leave nothing new behind."""
+    every: bool = request.param
+    if every and "slow" not in request.config.option.markexpr:
+        pytest.skip("the changes are enough; every call with -m slow")
+    return every

@@ -4,9 +4,8 @@ What this file does not do: know what the process works on, or judge what is lef
 system and network of its machine; nothing of ours is replaced.
 
 Rules:
-1. The calls that count are those that change something outside of the process: opening a file to write, writing, syncing,
-   closing, replacing, unlinking, making a folder, and each request. Two points with no such call between them leave the same
-   world behind, so reads are not counted.
+1. The calls that count: creating a file or opening it to write, writing, syncing, closing, replacing, unlinking, making a folder,
+   and each request. Reads of files are not counted: dying at one leaves what dying at the next call leaves.
 2. Death is an exception outside of ``Exception``, and from then on every such call raises it too: ``finally`` clauses of a killed
    process do not run. Only closing works, since the kernel closes the files of the dead and so releases their locks.
 3. In a power cut, what was not synced is lost: bytes of a file that was not, replacements and removals in a folder that was not.
@@ -32,6 +31,7 @@ import pytest
 ResultT = TypeVar("ResultT")
 
 _WRITING: Final = os.O_CREAT | os.O_WRONLY | os.O_RDWR
+_CHANGING: Final = frozenset({"create", "write", "replace", "unlink", "mkdir", "POST", "DELETE"})
 
 
 class KilledError(BaseException):
@@ -67,6 +67,11 @@ class Call:
     def is_request(self) -> bool:
         """Whether it went to the service."""
         return self.kind.isupper()
+
+    @property
+    def changes(self) -> bool:
+        """Whether a kill after it leaves another world than a kill before it."""
+        return self.kind in _CHANGING
 
 
 @dataclass
@@ -249,7 +254,9 @@ def _watch_descriptors(process: Mortal, patch: pytest.MonkeyPatch) -> None:
 
         if not process.is_ours(path):
             return real_open(path, flags, mode, **rest)
-        return process.act(Call("open", _short(Path(path))), effect) if flags & _WRITING else effect()
+        if not flags & _WRITING:
+            return effect()
+        return process.act(Call("open" if Path(path).exists() else "create", _short(Path(path))), effect)
 
     def mortal_close(descriptor: int) -> None:
         path = process.name_of(descriptor)

@@ -3,10 +3,11 @@
 What this file does not do: know what must hold afterwards; the operations bring that along.
 
 Rules:
-1. A first run counts the calls. Then one run for each call and each moment; a last one dies after the operation.
-2. Dying after a call of the operating system leaves what dying before the next call leaves, so ``AFTER`` is run for requests
-   only: the service acted, and its reply was never seen. A write also dies half way.
-3. A point where something was unsynced is run again with a power cut; anywhere else a power cut leaves what a kill leaves.
+1. A first run counts the calls. Then each run dies at one of them, before it or after it; a write dies half way, too; the last one
+   dies after the operation. A request that kills after it was acted on: its reply was never seen.
+2. Where something is unsynced, the point is run again with a power cut; anywhere else a power cut leaves what a kill leaves.
+3. Syncing, closing, opening what exists and asking change nothing that outlives the process, and dying after a call of the operating
+   system leaves what dying before the next one leaves. These points repeat others; they are run where every call is asked for.
 """
 
 from __future__ import annotations
@@ -48,11 +49,24 @@ class Operation:
 
 @dataclass(frozen=True)
 class Point:
-    """Where and how a run dies: at its call of this number, from 1."""
+    """Where and how a run dies.
+
+    Attributes:
+        number: Number of the deadly call, from 1.
+        moment: Before it, after it, or half way.
+        death: What kills.
+        call: What it was in the counted run; None after the last one.
+    """
 
     number: int
     moment: Moment
     death: Death
+    call: Call | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether it dies at a request that changes something."""
+        return self.call is not None and self.call.is_request and self.call.changes
 
 
 @dataclass
@@ -74,14 +88,16 @@ class Tally:
         )
 
 
-def points_of(calls: Sequence[Call]) -> Iterator[Point]:
-    """Return every point of a counted run, to be killed at (rules 1 and 2)."""
+def points_of(calls: Sequence[Call], *, every_call: bool) -> Iterator[Point]:
+    """Return the points of a counted run, to be killed at (rules 1 to 3)."""
     for number, call in enumerate(calls, 1):
-        yield Point(number, Moment.BEFORE, Death.KILL)
-        if call.is_request:
-            yield Point(number, Moment.AFTER, Death.KILL)
+        if not (call.changes or every_call):
+            continue
+        yield Point(number, Moment.BEFORE, Death.KILL, call)
+        if call.is_request or every_call:
+            yield Point(number, Moment.AFTER, Death.KILL, call)
         if call.kind == "write":
-            yield Point(number, Moment.TORN, Death.KILL)
+            yield Point(number, Moment.TORN, Death.KILL, call)
     yield Point(len(calls) + 1, Moment.BEFORE, Death.KILL)
 
 
@@ -110,14 +126,21 @@ async def run_once(world: SmallWorld, operation: Operation, point: Point | None)
     return process
 
 
-async def die_everywhere(world: SmallWorld, operation: Operation, judge: Judge) -> Tally:
-    """Die at every point; ``judge`` restarts each time, and asserts what must hold."""
+async def die_everywhere(world: SmallWorld, operation: Operation, judge: Judge, *, every_call: bool) -> Tally:
+    """Die at every point; ``judge`` restarts each time, and asserts what must hold.
+
+    Args:
+        world: Where.
+        operation: What dies.
+        judge: Asserts.
+        every_call: Whether calls count that leave nothing new behind (rule 3).
+    """
     calls = tuple((await run_once(world, operation, None)).calls)
     await judge(world, Point(0, Moment.AFTER, Death.KILL))
     tally = Tally(calls)
-    for point in points_of(calls):
+    for point in points_of(calls, every_call=every_call):
         process = await _die(world, operation, judge, point, tally)
-        if process.at_risk:
+        if process.at_risk and (every_call or point.moment is Moment.BEFORE):
             await _die(world, operation, judge, replace(point, death=Death.POWER_CUT), tally)
     return tally
 

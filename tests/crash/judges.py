@@ -43,6 +43,7 @@ class RotationJudge(Judge):
 
     async def __call__(self, world: SmallWorld, point: Point) -> None:
         """Restart and assert."""
+        assert world.journal() or not point.is_sent, "a request left before it was in the journal"
         found = await require_whole(world, self.before)
         assert found == world.values
         switched = world.active_fingerprint() == world.spare_keys[0].public.fingerprint
@@ -74,6 +75,7 @@ class CreationJudge(Judge):
         """Restart and assert; every other time the caller asks again before anything was settled."""
         begun = len(world.journal())
         assert begun <= 1
+        assert begun or not point.is_sent, "a request left before it was in the journal"
         if begun and point.number % 2:
             async with world.runtime() as rooms:
                 await self._again(world, rooms)

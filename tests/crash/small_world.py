@@ -25,6 +25,7 @@ from r4_mcp.cli.wiring import open_service
 from r4_mcp.config import read_settings
 from r4_mcp.core.keys import PrivateKey, load_private_key
 from r4_mcp.core.wire import FieldType, ItemType, VaultId
+from r4_mcp.emulator.accounts import AgentCredentials
 from r4_mcp.emulator.app import create_app
 from r4_mcp.emulator.drafts import FieldDraft
 from r4_mcp.emulator.embedded import PERMISSIONS
@@ -68,6 +69,14 @@ class Awaited:
         while self._running:
             assert time.monotonic() < deadline, "the service does not come to rest"
             time.sleep(0.001)
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent: its id, and the environment of its processes."""
+
+    id: str
+    environment: dict[str, str]
 
 
 @dataclass
@@ -132,6 +141,12 @@ class SmallWorld:
         self.tap.exchanges.clear()
         self.drawn = 0
 
+    def put_back_service(self, state: str) -> None:
+        """Put an earlier state of the service alone back, as a restored backup does."""
+        self.service.settle()
+        shutil.rmtree(self.folder / "service")
+        shutil.copytree(self.folder / "states" / state / "service", self.folder / "service")
+
     def draw(self) -> PrivateKey:
         """Return a key pair that nobody has registered since the state was put back."""
         self.drawn += 1
@@ -161,6 +176,14 @@ class SmallWorld:
         access_key: str = json.loads(self.key_file.read_text())["accessKey"]
         return Journal(self.home / "journal", (self.base_url, access_key)).prepared()
 
+    def new_agent(self, home: Path, key: PrivateKey) -> Agent:
+        """Make an agent, with its file and everything else in a home of its own, and register its key."""
+        credentials = self.operator.create_agent("Another agent", PERMISSIONS)
+        with self.store.write() as db:
+            register(db, credentials.agent_id, KeyRequest(key.public))
+        path = write_agent(home / "agent.json", credentials, key)
+        return Agent(credentials.agent_id, {"R4_CONFIG": str(path), "R4_HOME": str(home)})
+
     @asynccontextmanager
     async def runtime(self, environment: Mapping[str, str] | None = None) -> AsyncIterator[VaultRuntime]:
         """Open the rooms of one process."""
@@ -187,14 +210,23 @@ def make_small_world(folder: Path, board: Switchboard, keys: tuple[PrivateKey, .
         token = FieldDraft("Token", FieldType.SECRET, known.text(values[f"{name}/Item/Token"], SecretKind.FIELD))
         operator.create_item(vault_id, "Item", ItemType.CUSTOM, [], [token])
         operator.grant(credentials.agent_id, vault_id, Level.ADMIN)
-    # reveal: goes to the agent's private file, which is what it is for.
-    secret = credentials.access_secret.reveal()
-    members = {"agentId": credentials.agent_id, "accessKey": credentials.access_key, "accessSecret": secret}
-    write_private(folder / "keys" / "agent.json", json.dumps({**members, "privateKey": private_pem(keys[1])}))
+    write_agent(folder / "keys" / "agent.json", credentials, keys[1])
     assert (folder / "service" / FILE_NAME).is_file()
     service = Awaited(create_app(store))
     base_url, tap = board.plug(service)
     return SmallWorld(folder, store, operator, credentials.agent_id, base_url, tap, service, keys[2:], known, values)
+
+
+def write_agent(path: Path, credentials: AgentCredentials, key: PrivateKey) -> Path:
+    """Write an agent's runtime JSON."""
+    members = {
+        "agentId": credentials.agent_id,
+        "accessKey": credentials.access_key,
+        # reveal: goes to the agent's private file, which is what it is for.
+        "accessSecret": credentials.access_secret.reveal(),
+        "privateKey": private_pem(key),
+    }
+    return write_private(path, json.dumps(members))
 
 
 async def read_everything(reader: VaultReader) -> dict[str, str]:

@@ -5,7 +5,6 @@ Numbers are printed: ``pytest -rP tests/crash`` shows how many points there were
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +17,6 @@ from r4_mcp.emulator.drafts import FieldDraft
 from r4_mcp.emulator.embedded import PERMISSIONS
 from r4_mcp.secret import SecretKind
 from r4_mcp.vault.runtime import VaultRuntime
-from tests.doors import private_pem, write_private
 from tests.vault.rooms import draft
 
 from .conftest import COLD, WARM
@@ -26,7 +24,7 @@ from .dying import Death
 from .enumeration import Operation, die_everywhere
 from .invariants import remembered_on_disk
 from .judges import CreationJudge, ReadingJudge, RegistrationJudge, RotationJudge
-from .small_world import SmallWorld, read_everything
+from .small_world import SmallWorld, write_agent
 
 NEW: Final = "New"
 VALUE: Final = "a value of the crash tests"
@@ -64,40 +62,38 @@ async def nothing_more(_: SmallWorld, __: VaultRuntime) -> None:
     """Do nothing: what settles before a call registers the key."""
 
 
-async def test_a_rotation_that_dies_anywhere(small: SmallWorld) -> None:
+async def test_a_rotation_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
     """The key that the service considers active is on this disk and in use after the restart; every value is readable."""
     judge = RotationJudge(await remembered_on_disk(small))
-    tally = await die_everywhere(small, Operation(rotate), judge)
+    tally = await die_everywhere(small, Operation(rotate), judge, every_call=every_call)
     judge.report("rotation", tally)
-    assert tally.unanswered >= 14
-    assert tally.deaths[Death.KILL] >= 110
     assert set(judge.outcomes) == {"new key", "old key"}
 
 
-async def test_a_new_item_that_dies_anywhere(small: SmallWorld) -> None:
+async def test_a_new_item_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
     """It is there once, or never begun; asked for again, it is there once."""
     judge = CreationJudge(await remembered_on_disk(small), create_item, {f"One/{NEW}/Token": VALUE})
-    tally = await die_everywhere(small, Operation(create_item), judge)
+    tally = await die_everywhere(small, Operation(create_item), judge, every_call=every_call)
     judge.report("create an item", tally)
     assert len(judge.outcomes) == 3
 
 
-async def test_a_new_vault_that_dies_anywhere(small: SmallWorld) -> None:
+async def test_a_new_vault_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
     """It is there once and opens, or never begun; asked for again, it is there once."""
     judge = CreationJudge(await remembered_on_disk(small), create_vault, {f"{NEW}/": ""})
-    tally = await die_everywhere(small, Operation(create_vault), judge)
+    tally = await die_everywhere(small, Operation(create_vault), judge, every_call=every_call)
     judge.report("create a vault", tally)
     assert len(judge.outcomes) == 3
 
 
-async def test_a_first_contact_that_dies_anywhere(small: SmallWorld) -> None:
+async def test_a_first_contact_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
     """The trust store is whole, and what it holds was proven; the next contact goes on from there."""
     judge = ReadingJudge({}, small.values)
-    tally = await die_everywhere(small, Operation(read_one, COLD), judge)
+    tally = await die_everywhere(small, Operation(read_one, COLD), judge, every_call=every_call)
     judge.report("first contact", tally)
 
 
-async def test_an_update_of_what_is_remembered_that_dies_anywhere(small: SmallWorld) -> None:
+async def test_an_update_of_what_is_remembered_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
     """The trust store is never behind what was there, whether or not the new state is in it."""
 
     async def change(world: SmallWorld) -> None:
@@ -106,7 +102,7 @@ async def test_an_update_of_what_is_remembered_that_dies_anywhere(small: SmallWo
         world.operator.rotate_dek(world.vault_id())
 
     judge = ReadingJudge(await remembered_on_disk(small), {**small.values, f"One/{NEW}/Token": VALUE})
-    tally = await die_everywhere(small, Operation(read_one, WARM, change), judge)
+    tally = await die_everywhere(small, Operation(read_one, WARM, change), judge, every_call=every_call)
     judge.report("update", tally)
 
 
@@ -114,14 +110,7 @@ async def test_an_update_of_what_is_remembered_that_dies_anywhere(small: SmallWo
 def newcomer(small: SmallWorld) -> Iterator[SmallWorld]:
     """Give the small world to an agent that has registered nothing."""
     credentials = small.operator.create_agent("Newcomer", PERMISSIONS)
-    members = {
-        "agentId": credentials.agent_id,
-        "accessKey": credentials.access_key,
-        # reveal: goes to the agent's private file, which is what it is for.
-        "accessSecret": credentials.access_secret.reveal(),
-        "privateKey": private_pem(small.spare_keys[-1]),
-    }
-    write_private(small.key_file, json.dumps(members))
+    write_agent(small.key_file, credentials, small.spare_keys[-1])
     shutil.rmtree(small.home)
     small.home.mkdir(mode=0o700)
     small.keep(UNREGISTERED)
@@ -129,9 +118,9 @@ def newcomer(small: SmallWorld) -> Iterator[SmallWorld]:
     small.drop(UNREGISTERED)
 
 
-async def test_a_registration_that_dies_anywhere(newcomer: SmallWorld) -> None:
+async def test_a_registration_that_dies_anywhere(newcomer: SmallWorld, *, every_call: bool) -> None:
     """One key is registered, once, and it is ours."""
     judge = RegistrationJudge({})
-    tally = await die_everywhere(newcomer, Operation(nothing_more, UNREGISTERED), judge)
+    tally = await die_everywhere(newcomer, Operation(nothing_more, UNREGISTERED), judge, every_call=every_call)
     judge.report("registration", tally)
     assert set(judge.outcomes) == {"registered by the restart", "was registered"}

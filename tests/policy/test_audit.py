@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from r4_mcp.core.encoding import MAX_INT
 from r4_mcp.errors import BusyError, FileAccessError
 from r4_mcp.policy import audit
-from r4_mcp.policy.audit import AuditEntry, AuditLog, Decision
+from r4_mcp.policy.audit import AuditEntry, AuditLog
 from r4_mcp.policy.audit_format import GENESIS, Head, read_line, rfc3339, rotated_files, write_line
 from r4_mcp.policy.audit_verify import verify
+from r4_mcp.policy.rules import Verdict
 from r4_mcp.vault.locked_file import LockedFile
 
 from .audit_logs import filled, intact, open_log
@@ -32,7 +33,7 @@ ENTRIES = st.builds(
     tool=WORDS,
     outcome=WORDS,
     duration_ms=st.integers(0, MAX_INT),
-    decision=st.none() | st.sampled_from(Decision),
+    decision=st.none() | st.sampled_from(Verdict),
     rule=st.none() | st.from_regex(r"[ !#-\[\]-z|~]{1,120}", fullmatch=True),
     vault_id=st.none() | IDS,
     item_id=st.none() | IDS,
@@ -97,7 +98,7 @@ def test_a_line_says_what_happened_and_links_to_the_one_before(folder: Path) -> 
     """The members are exactly these; sequence numbers count; a clock that jumps back or out of range changes no order."""
     times = iter([1_800_000_000.0126, 5.0, -7.0, 1e30])
     log = AuditLog(folder, lambda: next(times))
-    log.append(AuditEntry("read_secret", "ok", 12, Decision.ALLOW, "rule 4", "a" * 24, "b" * 24, "c" * 24))
+    log.append(AuditEntry("read_secret", "ok", 12, Verdict.ALLOW, "rule 4", "a" * 24, "b" * 24, "c" * 24))
     for _ in range(3):
         log.append(AuditEntry("unknown", "unknown_tool", 0))
     lines = [json.loads(line) for line in (folder / "audit.jsonl").read_bytes().splitlines()]

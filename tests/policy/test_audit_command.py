@@ -11,7 +11,8 @@ import pytest
 
 from r4_mcp.cli.audit import entries, follow, head, verification
 from r4_mcp.errors import FileAccessError, InvalidArgumentError
-from r4_mcp.policy.audit import AuditEntry, AuditLog, Decision
+from r4_mcp.policy.audit import AuditEntry, AuditLog
+from r4_mcp.policy.rules import Verdict
 from r4_mcp.vault.locked_file import LockedFile
 
 from .audit_logs import filled, intact, open_log
@@ -33,8 +34,8 @@ def test_an_entry_is_a_line(folder: Path) -> None:
     """Time, number, tool, outcome, decision, duration and reference, each where it is known; a limit counts from the end."""
     assert entries(folder) == ["Nothing was logged yet."]
     log = open_log(folder)
-    log.append(AuditEntry("read_secret", "ok", 12, Decision.ALLOW, "rule 4", "a" * 24, "b" * 24, "c" * 24))
-    log.append(AuditEntry("list_items", "denied", 3, Decision.DENY, vault_id="a" * 24))
+    log.append(AuditEntry("read_secret", "ok", 12, Verdict.ALLOW, "rule 4", "a" * 24, "b" * 24, "c" * 24))
+    log.append(AuditEntry("list_items", "denied", 3, Verdict.DENY, vault_id="a" * 24))
     log.append(AuditEntry("unknown", "unknown_tool", 0))
     lines = [
         f"{AT}  #1  read_secret  ok  allow (rule 4)  12 ms  r4://{'a' * 24}/{'b' * 24}/{'c' * 24}",

@@ -13,7 +13,7 @@ import pytest
 
 from r4_mcp.policy.audit import AuditLog
 from r4_mcp.policy.audit_format import GENESIS
-from r4_mcp.policy.audit_verify import Kind
+from r4_mcp.policy.audit_verify import Kind, pieces_after
 
 from .audit_logs import broken, filled, intact, open_log
 from .state_processes import KEEP_ALL, entry, python
@@ -88,6 +88,51 @@ def test_garbage_of_a_power_cut_is_a_torn_end(folder: Path) -> None:
     path.write_bytes(b"\0" * 10)
     open_log(folder).append(entry(1))
     assert (intact(folder).head.sequence, intact(folder).torn) == (1, (1,))
+
+
+def test_what_is_cut_by_reading_backwards_is_no_line(folder: Path) -> None:
+    """Where a block that is read begins in the middle of garbage, what follows there is not taken for a line."""
+    path = filled(folder, 1)
+    line = path.read_bytes()
+    path.write_bytes(b"garbage" + line + b"\0" * (8 * 1024 - len(line)))
+    open_log(folder).append(entry(2))
+    assert pieces_after(folder, 0)[-1].line is not None
+    assert [piece.line.head.sequence for piece in pieces_after(folder, 0) if piece.line] == [1]
+
+
+def test_a_torn_line_at_the_end_of_a_full_file_is_named_there(folder: Path) -> None:
+    """The file grows over its size by one line rather than that its torn end is named in the next one."""
+    path = filled(folder, 4)
+    with path.open("ab") as file:
+        file.write(b'{"at"')
+    log = AuditLog(folder, lambda: 0.0, max_size=1000, keep=KEEP_ALL)
+    for number in range(3):
+        log.append(entry(number))
+    assert (intact(folder).head.sequence, intact(folder).torn) == (7, (5,))
+    assert (folder / f"audit-{5:016d}.jsonl").read_bytes().count(b"\n") == 6
+
+
+def test_a_full_file_is_synced_before_it_is_renamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut must not take the end of a full file and leave the next one."""
+    log = AuditLog(folder, lambda: 0.0, max_size=700, keep=KEEP_ALL)
+    log.append(entry(0))
+    log.append(entry(1))
+    calls: list[str] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def note_fsync(descriptor: int) -> None:
+        calls.append("fsync")
+        fsync(descriptor)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        calls.append("rename")
+        return rename(path, target)
+
+    monkeypatch.setattr("os.fsync", note_fsync)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    log.append(entry(2))
+    log.append(entry(3))
+    assert calls == ["fsync", "rename"]
 
 
 def test_another_process_may_append_in_between(folder: Path) -> None:

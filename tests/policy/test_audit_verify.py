@@ -268,6 +268,24 @@ def test_a_rotation_while_reading_is_noticed(folder: Path, monkeypatch: pytest.M
             verify(folder)
 
 
+def test_a_rotation_while_reading_backwards_hides_and_repeats_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read as the current file is not read again under its new name."""
+    log = AuditLog(folder, lambda: 0.0, max_size=1500, keep=KEEP_ALL)
+    for number in range(10):
+        log.append(entry(number))
+
+    def read_and_rotate(path: Path, size: int) -> bytes:
+        raw = read_private(path, size)
+        if path.name == CURRENT:
+            for number in range(5):
+                log.append(entry(number))
+        return raw
+
+    monkeypatch.setattr("r4_mcp.policy.audit_verify.read_private", read_and_rotate)
+    seen = [piece.line.head.sequence for piece in pieces_after(folder, 0) if piece.line]
+    assert seen == list(range(1, 11))
+
+
 def test_only_what_is_new_is_returned(rotated: Path) -> None:
     """What follows a line comes in order, over the ends of files; a limit counts from the end; what is odd is kept."""
     head, first = intact(rotated).head.sequence, intact(rotated).first

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r4_mcp.errors import LeakBlockedError, SecretInTextError
@@ -79,12 +79,14 @@ def test_base64_is_found_at_every_alignment(before: int, behind: int, *, urlsafe
         assert guard(VALUE).holds_secret(text)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=8, max_size=40), st.binary(max_size=5), st.binary(max_size=5))
 def test_base64_of_any_key_is_found_at_any_place(key: bytes, before: bytes, behind: bytes) -> None:
     """The law behind the table above."""
     assert guard(key).holds_secret(base64.b64encode(before + key + behind).decode())
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=8, max_size=40), st.binary(max_size=5))
 def test_a_key_is_found_as_python_and_base32_write_it(key: bytes, behind: bytes) -> None:
     """A key in the words of a traceback, and at the head of a longer base32."""
@@ -92,6 +94,7 @@ def test_a_key_is_found_as_python_and_base32_write_it(key: bytes, behind: bytes)
     assert guard(key).holds_secret(base64.b32encode(key + behind).decode())
 
 
+@settings(deadline=None)
 @given(st.text(min_size=MIN_SUBSTRING, max_size=60))
 def test_longer_spellings_come_first(value: str) -> None:
     """Who masks them in this order leaves no rest of a longer one behind; none is too short to be looked for."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from r4_mcp.core.trust import SignerStatus, SignerTrust
@@ -171,6 +171,8 @@ def test_an_id_is_let_pass_only_where_it_was_published() -> None:
     assert blocks(guard(ITEM_ID), leaf)
     assert blocks(guard(ITEM_ID[4:20]), leaf)
     assert not blocks(guard(ITEM_ID, public=(ITEM_ID,)), leaf, ITEM_ID, f"item {ITEM_ID} is gone")
+    for spelled in (b"fathom line!".hex(), ITEM_ID[::-1]):
+        assert blocks(guard("fathom line!", ITEM_ID), f"r4://{spelled}/{OTHER_ID}")
 
 
 KEYS: Final[dict[str, tuple[str, bool]]] = {
@@ -229,6 +231,7 @@ def test_a_short_value_passes_where_the_whole_leaf_is_public(word: str) -> None:
 words = st.text(alphabet="abcdé €\"&/%'", min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="vwxyz", min_size=MIN_SUBSTRING, max_size=14), words, words, words)
 def test_the_law_of_the_place(value: str, before: str, behind: str, apart: str) -> None:
     """For any value and any name around it: the name passes, the name with the value behind it does not."""

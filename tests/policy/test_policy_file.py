@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -169,6 +170,23 @@ def test_a_file_of_another_user_denies_everything(place: str, tmp_path: Path) ->
     with pytest.raises(FileAccessError, match="belongs to another user"):
         read_policy(path, named=False)
     assert denies_everything(load_policy(path, named=False))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_file_of_root_is_obeyed_and_not_replaced() -> None:
+    """In a folder of the user, who could replace it, but should not do so in passing."""
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        path = written(folder, ONE_RULE, 0o644)
+        os.chown(folder, 65_534, 65_534)
+        os.seteuid(65_534)
+        try:
+            assert len(read_policy(path, named=True).rules) == 1
+            with pytest.raises(FileAccessError, match="belongs to another user"):
+                append_rule(path, RULE)
+        finally:
+            os.seteuid(0)
+        assert path.read_text() == ONE_RULE
 
 
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o644, 0o444])
@@ -340,4 +358,4 @@ def test_the_budget_takes_what_the_checker_lets_pass(budget: Budget, tmp_path: P
     assert parse_policy(text.encode()).budget == budget
     made = RevealBudget(tmp_path, ("o", "k"), time.time, per_connection=budget.per_connection, per_hour=budget.per_hour)
     assert made.spend().within is (budget.per_hour > 0)
-    assert (PER_CONNECTION, PER_HOUR, MAX_PER_HOUR) == (Budget().per_connection, Budget().per_hour, MAX_BUDGET)
+    assert (Budget().per_connection, Budget().per_hour, MAX_BUDGET) == (PER_CONNECTION, PER_HOUR, MAX_PER_HOUR)

@@ -13,8 +13,10 @@ import pytest
 
 from r4_mcp.cli import wiring
 from r4_mcp.config import read_settings
+from r4_mcp.core.keys import PrivateKey
 from r4_mcp.tools import ALL_TOOLS
-from tests.doors import ERAS, Door, Era, World, in_memory, local_environment, subprocess
+from tests.doors import ERAS, Door, Era, Person, World, in_memory, local_environment, open_world, subprocess
+from tests.switchboard import Switchboard
 from tests.tools.schemas import check_result
 
 Way = Literal["memory", "http", "local"]
@@ -27,13 +29,13 @@ every_era = pytest.mark.parametrize("era", ERAS)
 
 @asynccontextmanager
 async def opened(way: Way, era: Era, world: World, stderr: Path) -> AsyncIterator[Door]:
-    """Open one of the doors."""
+    """Open one of the doors, with a person before it who says yes."""
     if way == "memory":
-        door = in_memory(world.environment, era)
+        door = in_memory(world.environment, era, Person())
     elif way == "http":
-        door = subprocess(world.environment, stderr=stderr, era=era)
+        door = subprocess(world.environment, stderr=stderr, era=era, answer=Person())
     else:
-        door = subprocess(local_environment(world), "--local", stderr=stderr, era=era)
+        door = subprocess(local_environment(world), "--local", stderr=stderr, era=era, answer=Person())
     async with door as client:
         yield client
 
@@ -58,6 +60,8 @@ async def drive(door: Door) -> dict[str, dict[str, Any]]:
     results["describe_item"] = await door.ok("describe_item", reference=item)
     results["read_secret"] = await door.ok("read_secret", reference=item, reason="era test")
     assert results["read_secret"]["value"] == "era password, not short"
+    results["rotate_key"] = await door.ok("rotate_key")
+    results["exposure"] = await door.ok("exposure")
     results["report_gap"] = await door.ok("report_gap", summary="Era", details="Nothing is missing.")
     results["archive_item"] = await door.ok("archive_item", reference=item)
     results["archive_vault"] = await door.ok("archive_vault", reference=vault)
@@ -65,11 +69,14 @@ async def drive(door: Door) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def reference(calm: World) -> dict[str, dict[str, Any]]:
-    """Drive every tool once in memory."""
+def reference(
+    tmp_path_factory: pytest.TempPathFactory, template: Path, board: Switchboard, spare_keys: tuple[PrivateKey, ...]
+) -> dict[str, dict[str, Any]]:
+    """Drive every tool once in memory, in a world of its own: its key is rotated."""
+    world = open_world(template, tmp_path_factory.mktemp("reference"), board, spare_keys)
 
     async def run() -> dict[str, dict[str, Any]]:
-        async with in_memory(calm.environment) as door:
+        async with in_memory(world.environment, answer=Person()) as door:
             return await drive(door)
 
     return anyio.run(run)

@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from r4_mcp.tools import ALL_TOOLS
 from tests.doors import World, in_memory, loopback_nowhere, private_pem, subprocess, write_private
 
 from .test_bad_input import refused_everywhere
@@ -186,7 +187,7 @@ async def test_a_service_that_is_down_is_unreachable(world: World) -> None:
 async def test_nothing_configured_is_explained(tmp_path: Path) -> None:
     """All tools are listed; whoami names what is missing and how to set it; the others say not_configured."""
     async with in_memory({"R4_HOME": str(tmp_path)}) as door:
-        assert len((await door.client.list_tools()).tools) == 10
+        assert {tool.name for tool in (await door.client.list_tools()).tools} == {tool.name for tool in ALL_TOOLS}
         standing = await door.ok("whoami")
         assert standing["configured"] is False
         assert "API key" in standing["missing"][0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import pyotp
@@ -241,12 +242,15 @@ async def test_a_report_reaches_the_service_word_for_word(world: World) -> None:
 
 
 @pytest.mark.parametrize(("by", "most"), [("names", 5), ("ids", 4)])
-async def test_one_read_takes_few_requests(calm: World, by: str, most: int) -> None:
-    """Once the process knows its registration: five by names, four by ids; the first call adds one ``GET /me``."""
-    async with in_memory(calm.environment) as door:
+async def test_one_read_takes_few_requests(calm: World, by: str, most: int, tmp_path: Path) -> None:
+    """Five by names, four by ids; the first call of a home, and of no process after it, adds one ``GET /me``."""
+    environment = {**calm.environment, "R4_HOME": str(tmp_path / "home")}
+    for number in range(2):
         calm.tap.exchanges.clear()
-        item = await door.ok("describe_item", reference="r4://Engineering/Sentry")
-        assert calm.tap.lines().count("GET /me") == 1
+        async with in_memory(environment) as door:
+            item = await door.ok("describe_item", reference="r4://Engineering/Sentry")
+        assert calm.tap.lines().count("GET /me") == 1 - number
+    async with in_memory(environment) as door:
         ids = f"r4://{calm.vault_id('Engineering')}/{item['id']}/{item['fields'][0]['id']}"
         for _ in range(2):
             calm.tap.exchanges.clear()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
 
 import anyio
 import pytest
@@ -16,7 +19,7 @@ from .rooms import runtime
 
 
 async def test_a_new_agent_registers_on_first_need_and_once(world: World) -> None:
-    """Many calls at once: one ``GET /me``, one registration; a second process finds the same key."""
+    """Many calls at once: one ``GET /me``, one registration; a second process of the home asks nobody."""
     _, environment = world.new_agent()
     async with runtime(world, environment) as first:
         assert (await first.registration.me()).active_key_id is None
@@ -33,8 +36,80 @@ async def test_a_new_agent_registers_on_first_need_and_once(world: World) -> Non
     async with runtime(world, environment) as second:
         world.tap.exchanges.clear()
         ids.add(await second.registration.ensure())
-        assert world.tap.lines() == ["GET /me"]
+        assert world.tap.lines() == []
     assert len(ids) == 1
+
+
+def memory(world: World) -> Path:
+    """Return the one file that remembers a registration."""
+    (path,) = (world.home / "registered").glob("*.json")
+    return path
+
+
+async def test_what_is_remembered_is_private_and_holds_no_secret(world: World) -> None:
+    """An id and a fingerprint, both public, in a file of this user alone."""
+    async with runtime(world) as one:
+        key_id = await one.registration.ensure()
+    path = memory(world)
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    fingerprint = world.seeded.agent_key.public.fingerprint
+    assert json.loads(path.read_text()) == {"schema": 1, "fingerprint": fingerprint, "encryptionKeyId": key_id}
+
+
+def forget_nothing(path: Path) -> None:
+    """Leave the memory as it is."""
+    assert path.exists()
+
+
+SPOILT: Final[dict[str, tuple[Callable[[Path], object], list[str]]]] = {
+    "as it was": (forget_nothing, []),
+    "gone": (Path.unlink, ["GET /me"]),
+    "empty": (lambda path: path.write_text(""), ["GET /me"]),
+    "cut": (lambda path: path.write_text(path.read_text()[:-3]), ["GET /me"]),
+    "of another schema": (lambda path: path.write_text(path.read_text().replace('"schema":1', '"schema":2')), ["GET /me"]),
+    "too large": (lambda path: path.write_text(" " * 5000), ["GET /me"]),
+    "open to others": (lambda path: path.chmod(0o644), ["GET /me"]),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+async def test_a_memory_that_cannot_be_used_costs_one_request(world: World, how: str) -> None:
+    """Nothing fails for it: the service is asked, and the memory is written again."""
+    spoil, expected = SPOILT[how]
+    async with runtime(world) as one:
+        key_id = await one.registration.ensure()
+    spoil(memory(world))
+    for lines in (expected, []):
+        world.tap.exchanges.clear()
+        async with runtime(world) as one:
+            assert await one.registration.ensure() == key_id
+        assert world.tap.lines() == lines
+
+
+async def test_another_key_is_not_taken_for_the_remembered_one(world: World) -> None:
+    """The memory names the key that it was for: with another one the service is asked, and its refusal is not remembered."""
+    async with runtime(world) as one:
+        await one.registration.ensure()
+    kept = memory(world).read_bytes()
+    members = {**world.agent_members(), "privateKey": private_pem(world.spare_keys[0])}
+    path = write_private(world.home / "other.json", json.dumps(members))
+    for _ in range(2):
+        world.tap.exchanges.clear()
+        async with runtime(world, {**world.environment, "R4_CONFIG": str(path)}) as other:
+            with pytest.raises(KeyMismatchError):
+                await other.registration.ensure()
+        assert world.tap.lines() == ["GET /me"]
+    assert memory(world).read_bytes() == kept
+
+
+async def test_a_home_that_cannot_be_written_keeps_no_vault_from_being_read(world: World) -> None:
+    """A file stands where the folder belongs: each process asks, and works."""
+    (world.home / "registered").write_text("in the way")
+    for _ in range(2):
+        world.tap.exchanges.clear()
+        async with runtime(world) as one:
+            assert await one.registration.ensure() == world.seeded.agent_key_id
+        assert world.tap.lines() == ["GET /me"]
 
 
 async def test_two_processes_that_register_at_once_agree(world: World) -> None:

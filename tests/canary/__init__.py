@@ -1,0 +1,1 @@
+"""The canary sweep: plaintext leaves through ``read_secret``'s own field and nowhere else."""

@@ -1,0 +1,73 @@
+"""What each tool is called with when it is called right.
+
+What this file does not do: call, or get anything wrong; ``wrong`` does.
+
+Rules:
+1. A tool without right arguments here fails the inventory test: nobody adds a tool that is not swept.
+2. The tools stand in an order in which each still finds what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from r4_mcp.core.wire import ItemType
+
+from .vaults import CANARIES, PLACES, PROJECT, REPORTED, SPARE, VALUED, Place, Planted, name_of
+
+Arguments = dict[str, Any]
+
+_KINDS: Final = tuple(ItemType)
+_UNIQUE: Final = frozenset({ItemType.DATABASE, ItemType.SSH_KEY, ItemType.SERVER, ItemType.CREDIT_CARD})
+"""Items whose SCREAMING keys mean one field: no other vault has an item of their name."""
+
+CONTACT: Final = PLACES[1:6:2]
+"""Secret fields that a process reads before anything goes wrong, so that it holds plaintexts to leak: a password, a URL, a seed."""
+
+
+def read_place(turn: int) -> Place:
+    """Return the field that ``read_secret`` reads in a turn."""
+    return PLACES[(turn + 1) % len(PLACES)]
+
+
+def _read(turn: int, _: Planted) -> Arguments:
+    place = read_place(turn)
+    return {"reference": place.key if turn % 2 and place.item in _UNIQUE else place.reference}
+
+
+def _new_item(turn: int, planted: Planted) -> Arguments:
+    fields: list[Arguments] = [
+        {"name": name_of(field), "type": field.value, "value": planted.supplied[field.value].text} for field in VALUED
+    ]
+    fields.append({"name": "Made", "type": "SECRET", "generate": {"length": 40, "alphabet": "symbols"}})
+    kind, websites = _KINDS[turn % len(_KINDS)].value, ["https://www.example.com"]
+    return {"vault": CANARIES, "name": f"New {turn}", "type": kind, "websites": websites, "fields": fields}
+
+
+def _report(_: int, planted: Planted) -> Arguments:
+    # Nobody's secret, so it is sent; but nothing else may show it.
+    return {"summary": "A gap", "details": planted.supplied[REPORTED].text, "desired_outcome": "None"}
+
+
+RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
+    "whoami": lambda *_: {},
+    "list_vaults": lambda turn, _: {"project": PROJECT} if turn % 2 else {},
+    "list_items": lambda turn, _: {"vault": CANARIES, "limit": 3} if turn % 2 else {"vault": f"r4://{CANARIES}"},
+    "describe_item": lambda turn, _: {"reference": f"r4://{CANARIES}/{name_of(_KINDS[turn % len(_KINDS)])}"},
+    "read_secret": _read,
+    "report_gap": _report,
+    "exposure": lambda *_: {},
+    "create_vault": lambda turn, _: {"name": f"New vault {turn}", "classification": "INTERNAL", "project": PROJECT},
+    "create_item": _new_item,
+    "archive_item": lambda *_: {"reference": f"r4://{SPARE}/{name_of(ItemType.CUSTOM)}"},
+    "archive_vault": lambda *_: {"reference": f"r4://{SPARE}"},
+    "rotate_key": lambda *_: {},
+}
+"""Tool → turn and plants → right arguments (rule 2)."""
+
+TURNS: Final = {"read_secret": len(PLACES), "describe_item": len(_KINDS), "create_item": len(_KINDS), "list_vaults": 2, "list_items": 2}
+"""Tool → turns in which its right arguments differ; one for every other tool."""
+
+CARRIED: Final = {"create_item": tuple(kind.value for kind in VALUED), "report_gap": (REPORTED,)}
+"""Tool → supplied canaries that its right arguments carry."""
