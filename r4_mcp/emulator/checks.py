@@ -9,7 +9,8 @@ Rules, cited by refusals as "write rule N":
 4. The version is the stored one plus 1; a first version is 1.
 5. The item ids are the stored ones, with exactly the one item added or removed that the request is about.
 6. Everything else is unchanged: other items' lines, name, classification, DEK version, groups.
-7. Summary, detail and posted body agree about the new item; ids are new; a value is a well-formed v3 envelope.
+7. Summary, detail and posted body agree about the item that is created or changed; ids are new; a value is a well-formed v3
+   envelope.
 8. Names have 1 to 255 characters; an item has at most 100 fields and 20 websites.
 """
 
@@ -95,7 +96,7 @@ def check_next_summary(
     vault: VaultRow,
     signed: Signed[SummaryCheckpoint],
     *,
-    adds: SignedItem | None = None,
+    puts: SignedItem | None = None,
     removes: ItemId | None = None,
 ) -> None:
     """Check the summary that replaces the stored one.
@@ -104,32 +105,40 @@ def check_next_summary(
         key: The caller's current key.
         vault: The vault as stored.
         signed: The replacement.
-        adds: The item that the request creates.
+        puts: The item that the request creates or changes, as it will be.
         removes: The item that the request archives.
 
     Raises:
         RefusalError: Rules 1 or 4.
         SignatureError: Rule 2.
-        MalformedError: Rules 3, 5 or 6.
+        MalformedError: Rules 3, 5, 6 or 7.
     """
     checkpoint = signed_by(key, signed, Context.SUMMARY)
     stored = read_summary(vault.summary, "stored summary").checkpoint
     if checkpoint.vault_id != vault.id:
         raise MalformedError("the summary is for another vault (write rule 3)")
-    if checkpoint.version != stored.version + 1:
-        raise RefusalError(
-            409, "checkpoint_version_conflict", f"the stored summary has version {stored.version}; fetch it and sign the next one"
-        )
+    check_version(checkpoint.version, stored.version, "summary")
     wanted = {item.id: item for item in stored.items if item.id != removes}
-    if adds is not None:
-        wanted[adds.id] = adds
+    if puts is not None:
+        wanted[puts.id] = puts
     found = {item.id: item for item in checkpoint.items}
     if found.keys() != wanted.keys():
         raise MalformedError("the summary must list the stored items and exactly this change (write rule 5)")
     if found != wanted:
-        raise MalformedError("the summary changes an item, or names the new one differently (write rules 6 and 7)")
+        raise MalformedError("the summary changes another item, or has this one differently (write rules 6 and 7)")
     if _frame(checkpoint) != _frame(stored):
         raise MalformedError("the summary changes name, classification, DEK version or groups of the vault (write rule 6)")
+
+
+def check_version(version: int, stored: int, what: str) -> None:
+    """Check that a checkpoint follows the stored one (rule 4).
+
+    Raises:
+        RefusalError: It does not: somebody else wrote first, or a version was left out.
+    """
+    if version != stored + 1:
+        message = f"the stored {what} has version {stored}; fetch it and sign the next one"
+        raise RefusalError(409, "checkpoint_version_conflict", message)
 
 
 def check_name(name: str, what: str) -> None:
@@ -152,23 +161,27 @@ def check_websites(websites: Sequence[str]) -> None:
         raise MalformedError(f"an item has at most {MAX_WEBSITES} websites (write rule 8)")
 
 
-def check_envelope(envelope: str) -> None:
+def check_envelope(envelope: str, what: str) -> None:
     """Check that a value has the form of a v3 envelope (rule 7); whether it opens only its readers can tell.
+
+    Args:
+        envelope: The value as posted.
+        what: The name of its member, for the error.
 
     Raises:
         MalformedError: It has not.
     """
     if len(envelope) > MAX_ENVELOPE_SIZE:
         raise MalformedError(f"an envelope has at most {MAX_ENVELOPE_SIZE} characters (write rule 7)")
-    parsed = parse_json(envelope.encode("utf-8"), what="encryptedValue", max_depth=1)
-    members = exact(parsed, "encryptedValue", _ENVELOPE_KEYS)
-    iv = b64_decode(members.text("iv"), what="encryptedValue.iv", max_size=IV_SIZE)
-    tag = b64_decode(members.text("t"), what="encryptedValue.t", max_size=TAG_SIZE)
-    body = b64_decode(members.text("d", max_length=MAX_ENVELOPE_SIZE), what="encryptedValue.d", max_size=MAX_VALUE_SIZE)
+    parsed = parse_json(envelope.encode("utf-8"), what=what, max_depth=1)
+    members = exact(parsed, what, _ENVELOPE_KEYS)
+    iv = b64_decode(members.text("iv"), what=f"{what}.iv", max_size=IV_SIZE)
+    tag = b64_decode(members.text("t"), what=f"{what}.t", max_size=TAG_SIZE)
+    body = b64_decode(members.text("d", max_length=MAX_ENVELOPE_SIZE), what=f"{what}.d", max_size=MAX_VALUE_SIZE)
     if members.integer("v") != ENVELOPE_VERSION or len(iv) != IV_SIZE or len(tag) != TAG_SIZE:
-        raise MalformedError("encryptedValue has another version, iv size or tag size than v3 (write rule 7)")
+        raise MalformedError(f"{what} has another version, iv size or tag size than v3 (write rule 7)")
     if compact_json({"v": ENVELOPE_VERSION, "iv": b64_encode(iv), "t": b64_encode(tag), "d": b64_encode(body)}) != envelope:
-        raise MalformedError("encryptedValue is a second spelling of its content (write rule 7)")
+        raise MalformedError(f"{what} is a second spelling of its content (write rule 7)")
 
 
 def _frame(checkpoint: SummaryCheckpoint) -> tuple[object, ...]:

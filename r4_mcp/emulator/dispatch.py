@@ -5,7 +5,7 @@ What this file does not do: HTTP framing (``app``) or what an endpoint is for (`
 Rules, in this order:
 1. The API key proves an agent: 401.
 2. The agent's permissions cover one of the endpoint's: 403 ``permission_denied`` with ``requiredPermission``.
-3. The vault in the path is shared with the agent: 404, as if it did not exist.
+3. The vault in the path, or of the item in a path that names no vault, is shared with the agent: 404, as if it did not exist.
 4. The agent's level on it reaches the endpoint's: 403 ``permission_denied``, naming the level.
 5. The body is strict JSON: 400.
 All of it and the handler run in one transaction; a refusal rolls it back.
@@ -21,7 +21,8 @@ from typing import TypeAlias
 from r4_mcp.core.encoding import Json, parse_json
 from r4_mcp.core.wire import VaultId
 from r4_mcp.emulator.accounts import Agent, authenticate
-from r4_mcp.emulator.refusal import RefusalError, Reply, vault_not_found
+from r4_mcp.emulator.item_rows import vault_of_item
+from r4_mcp.emulator.refusal import RefusalError, Reply, item_not_found, vault_not_found
 from r4_mcp.emulator.store import Store
 from r4_mcp.emulator.vault_rows import VaultRow, find_vault, level_of
 from r4_mcp.errors import MalformedError, VerificationError
@@ -53,7 +54,7 @@ class Call:
 
     @property
     def vault(self) -> VaultRow:
-        """The vault in the path.
+        """The vault of rule 3.
 
         Raises:
             RefusalError: The path has none.
@@ -103,7 +104,7 @@ def answer(store: Store, route: Route, incoming: Incoming) -> Reply:
         with transaction() as db:
             agent = authenticate(db, incoming.api_keys)
             _require_permission(agent, route.endpoint)
-            vault = _require_level(db, agent, route.endpoint.level, incoming.path.get("vault_id"))
+            vault = _require_level(db, agent, route.endpoint, incoming.path)
             if isinstance(parsed, MalformedError):
                 raise parsed
             return route.handler(Call(db, agent, incoming.path, incoming.query, incoming.hostname, parsed, vault))
@@ -128,13 +129,23 @@ def _require_permission(agent: Agent, endpoint: Endpoint) -> None:
         raise RefusalError(403, "permission_denied", f"this API key lacks the permission {needed}", permission=needed)
 
 
-def _require_level(db: sqlite3.Connection, agent: Agent, needed: Level | None, vault_id: str | None) -> VaultRow | None:
-    if vault_id is None:
+def _require_level(db: sqlite3.Connection, agent: Agent, endpoint: Endpoint, path: Mapping[str, str]) -> VaultRow | None:
+    if "vault_id" in path:
+        return _at_level(db, agent, path["vault_id"], endpoint.level, vault_not_found())
+    if endpoint.item_level is None:
         return None
+    # An item of a vault that is not shared does not exist either.
+    vault_id = vault_of_item(db, path["item_id"])
+    if vault_id is None:
+        raise item_not_found()
+    return _at_level(db, agent, vault_id, endpoint.item_level, item_not_found())
+
+
+def _at_level(db: sqlite3.Connection, agent: Agent, vault_id: str, needed: Level | None, absent: RefusalError) -> VaultRow:
     held = level_of(db, agent.id, VaultId(vault_id))
     vault = find_vault(db, vault_id)
     if held is None or vault is None:
-        raise vault_not_found()
+        raise absent
     if needed is not None and LEVEL_ORDER[held] < LEVEL_ORDER[needed]:
         raise RefusalError(
             403, "permission_denied", f"this needs {needed.value} access to the vault, and the agent has {held.value}"

@@ -118,5 +118,5 @@ def _read_posted_field(value: Json, what: str) -> _PostedField:
     check_name(field.name, f"{what}.name")
     if field.type is FieldType.FILE:
         raise MalformedError(f"{what} is a FILE field, which has no value to post (write rule 7)")
-    check_envelope(field.envelope)
+    check_envelope(field.envelope, "encryptedValue")
     return field

@@ -6,7 +6,7 @@ What this file does not do: decrypt or check. Archived items are not found here.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from r4_mcp.core.encoding import Json, compact_json, parse_json
@@ -44,6 +44,8 @@ class FieldRow:
 
     line: SignedField
     envelope: str | None
+    exported: bool
+    """Marked for environment export. No checkpoint names it: the mark is the service's word alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,36 +57,50 @@ class SealedInstance:
     envelope: str
 
 
-_SELECT = "SELECT items.*, (SELECT COUNT(*) FROM fields WHERE fields.item_id = items.id) AS field_count FROM items"
+_SELECT = (
+    "SELECT items.*, (SELECT COUNT(*) FROM fields WHERE fields.item_id = items.id AND fields.archived_at IS NULL) AS field_count"
+    " FROM items"
+)
+
+
+def vault_of_item(db: sqlite3.Connection, item_id: str) -> VaultId | None:
+    """Return the vault of a live item."""
+    row = db.execute("SELECT vault_id FROM items WHERE id = ? AND archived_at IS NULL", (item_id,)).fetchone()
+    return None if row is None else row["vault_id"]
 
 
 def live_items(db: sqlite3.Connection, vault_id: VaultId) -> list[ItemRow]:
     """Return a vault's items, oldest first."""
-    query = _SELECT + " WHERE vault_id = ? AND archived_at IS NULL ORDER BY items.rowid"
+    query = _SELECT + " WHERE vault_id = ? AND items.archived_at IS NULL ORDER BY items.rowid"
     return [_read_item(row) for row in db.execute(query, (vault_id,))]
 
 
 def find_item(db: sqlite3.Connection, vault_id: VaultId, item_id: str) -> ItemRow | None:
     """Return a live item of a vault."""
-    query = _SELECT + " WHERE items.id = ? AND vault_id = ? AND archived_at IS NULL"
+    query = _SELECT + " WHERE items.id = ? AND vault_id = ? AND items.archived_at IS NULL"
     row = db.execute(query, (item_id, vault_id)).fetchone()
     return None if row is None else _read_item(row)
 
 
 def item_of_field(db: sqlite3.Connection, vault_id: VaultId, field_id: str) -> ItemRow | None:
     """Return the live item that a field belongs to."""
-    row = db.execute("SELECT item_id FROM fields WHERE id = ?", (field_id,)).fetchone()
+    row = db.execute("SELECT item_id FROM fields WHERE id = ? AND archived_at IS NULL", (field_id,)).fetchone()
     return None if row is None else find_item(db, vault_id, row["item_id"])
 
 
 def item_fields(db: sqlite3.Connection, item_id: ItemId) -> list[FieldRow]:
     """Return an item's fields in order."""
-    query = "SELECT * FROM fields WHERE item_id = ? ORDER BY position"
+    query = "SELECT * FROM fields WHERE item_id = ? AND archived_at IS NULL ORDER BY position"
     return [_read_field(db, row) for row in db.execute(query, (item_id,)).fetchall()]
 
 
-def add_item(db: sqlite3.Connection, detail: Signed[DetailCheckpoint], envelopes: Mapping[FieldInstanceId, str]) -> None:
-    """Record a new item with the ciphertext of each instance."""
+def add_item(
+    db: sqlite3.Connection,
+    detail: Signed[DetailCheckpoint],
+    envelopes: Mapping[FieldInstanceId, str],
+    exported: Collection[FieldId] = (),
+) -> None:
+    """Record a new item with the ciphertext of each instance; ``exported`` fields are marked for environment export."""
     checkpoint = detail.checkpoint
     db.execute(
         "INSERT INTO items (id, vault_id, name, type, websites, group_id, detail, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -100,14 +116,39 @@ def add_item(db: sqlite3.Connection, detail: Signed[DetailCheckpoint], envelopes
         ),
     )
     for line in checkpoint.fields:
-        db.execute(
-            "INSERT INTO fields (id, item_id, name, type, position, asset_ids) VALUES (?, ?, ?, ?, ?, ?)",
-            (line.id, checkpoint.item_id, line.name, line.type, line.order, compact_json(line.asset_ids)),
-        )
-        db.executemany(
-            "INSERT INTO field_instances (id, field_id, position, envelope) VALUES (?, ?, ?, ?)",
-            [(instance, line.id, position, envelopes[instance]) for position, instance in enumerate(line.instance_ids)],
-        )
+        _put_field(db, checkpoint.item_id, line, envelopes, exported=line.id in exported)
+
+
+def change_item(
+    db: sqlite3.Connection,
+    detail: Signed[DetailCheckpoint],
+    envelopes: Mapping[FieldInstanceId, str],
+    exported: Collection[FieldId],
+) -> None:
+    """Record what an item became. Older instances stay, and so do the rows of fields that it no longer has.
+
+    Args:
+        db: The store.
+        detail: The item's next detail.
+        envelopes: The ciphertext of each instance that is new in it.
+        exported: The fields that are marked for environment export from now on.
+    """
+    checkpoint = detail.checkpoint
+    db.execute(
+        "UPDATE items SET name = ?, type = ?, websites = ?, detail = ? WHERE id = ?",
+        (
+            checkpoint.name,
+            checkpoint.type,
+            compact_json(checkpoint.websites),
+            compact_json(wire_form(detail)),
+            checkpoint.item_id,
+        ),
+    )
+    stored = {row["id"] for row in db.execute("SELECT id FROM fields WHERE item_id = ?", (checkpoint.item_id,))}
+    gone = stored - {line.id for line in checkpoint.fields}
+    db.executemany("UPDATE fields SET archived_at = ? WHERE id = ? AND archived_at IS NULL", [(timestamp(), key) for key in gone])
+    for line in checkpoint.fields:
+        _put_field(db, checkpoint.item_id, line, envelopes, exported=line.id in exported)
 
 
 def replace_detail(db: sqlite3.Connection, detail: Signed[DetailCheckpoint]) -> None:
@@ -124,19 +165,24 @@ def item_ids_used(
     db: sqlite3.Connection, item_id: ItemId, fields: Iterable[FieldId], instances: Iterable[FieldInstanceId]
 ) -> bool:
     """Say whether any of these ids was ever used."""
-    return (
-        db.execute("SELECT 1 FROM items WHERE id = ?", (item_id,)).fetchone() is not None
-        or any(db.execute("SELECT 1 FROM fields WHERE id = ?", (key,)).fetchone() for key in fields)
-        or any(db.execute("SELECT 1 FROM field_instances WHERE id = ?", (key,)).fetchone() for key in instances)
+    used = db.execute("SELECT 1 FROM items WHERE id = ?", (item_id,)).fetchone() is not None
+    return used or field_ids_used(db, fields, instances)
+
+
+def field_ids_used(db: sqlite3.Connection, fields: Iterable[FieldId], instances: Iterable[FieldInstanceId]) -> bool:
+    """Say whether any of these ids was ever used, in this item or another."""
+    return any(db.execute("SELECT 1 FROM fields WHERE id = ?", (key,)).fetchone() for key in fields) or any(
+        db.execute("SELECT 1 FROM field_instances WHERE id = ?", (key,)).fetchone() for key in instances
     )
 
 
 def sealed_instances(db: sqlite3.Connection, vault_id: VaultId) -> list[SealedInstance]:
-    """Return every ciphertext of a vault's live items; the last one of a field is its current value."""
+    """Return every ciphertext of a vault's live fields; the last one of a field is its current value."""
     query = (
         "SELECT items.id AS item_id, fields.id AS field_id, fields.type, field_instances.id AS instance_id, envelope"
         " FROM items JOIN fields ON fields.item_id = items.id JOIN field_instances ON field_instances.field_id = fields.id"
-        " WHERE items.vault_id = ? AND items.archived_at IS NULL ORDER BY items.rowid, fields.position, field_instances.position"
+        " WHERE items.vault_id = ? AND items.archived_at IS NULL AND fields.archived_at IS NULL"
+        " ORDER BY items.rowid, fields.position, field_instances.position"
     )
     return [
         SealedInstance(
@@ -168,7 +214,26 @@ def _read_field(db: sqlite3.Connection, row: sqlite3.Row) -> FieldRow:
         instance_ids=tuple(instance["id"] for instance in instances),
         asset_ids=_texts(row["asset_ids"]),
     )
-    return FieldRow(line, instances[-1]["envelope"] if instances else None)
+    return FieldRow(line, instances[-1]["envelope"] if instances else None, bool(row["exported"]))
+
+
+def _put_field(
+    db: sqlite3.Connection, item_id: ItemId, line: SignedField, envelopes: Mapping[FieldInstanceId, str], *, exported: bool
+) -> None:
+    db.execute(
+        "INSERT INTO fields (id, item_id, name, type, position, asset_ids, exported) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        " ON CONFLICT (id) DO UPDATE SET name = excluded.name, type = excluded.type, position = excluded.position,"
+        " exported = excluded.exported",
+        (line.id, item_id, line.name, line.type, line.order, compact_json(line.asset_ids), exported),
+    )
+    db.executemany(
+        "INSERT INTO field_instances (id, field_id, position, envelope) VALUES (?, ?, ?, ?)",
+        [
+            (instance, line.id, position, envelopes[instance])
+            for position, instance in enumerate(line.instance_ids)
+            if instance in envelopes
+        ],
+    )
 
 
 def _texts(stored: str) -> tuple[str, ...]:

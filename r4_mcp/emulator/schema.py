@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 SCRIPT: Final = """
 CREATE TABLE facts (
@@ -113,9 +113,11 @@ CREATE TABLE fields (
     name TEXT NOT NULL,
     type TEXT NOT NULL,
     position INTEGER NOT NULL,
-    asset_ids TEXT NOT NULL
+    asset_ids TEXT NOT NULL,
+    exported INTEGER NOT NULL DEFAULT 0,
+    archived_at TEXT
 ) STRICT;
-CREATE INDEX fields_by_item ON fields (item_id);
+CREATE INDEX fields_by_item ON fields (item_id) WHERE archived_at IS NULL;
 
 CREATE TABLE field_instances (
     id TEXT PRIMARY KEY,

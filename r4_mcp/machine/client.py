@@ -142,6 +142,10 @@ class MachineClient:
         """POST /vault/:vaultId/items."""
         return await self._call(contract.CREATE_ITEM, {"vault_id": vault_id}, body=body)
 
+    async def update_item(self, item_id: str, body: Body) -> bytes:
+        """PATCH /vault-item/:itemId/update."""
+        return await self._call(contract.UPDATE_ITEM, {"item_id": item_id}, body=body)
+
     async def archive_item(self, vault_id: str, item_id: str, body: Body) -> None:
         """DELETE /vault/:vaultId/items/:itemId."""
         await self._call(contract.ARCHIVE_ITEM, {"vault_id": vault_id, "item_id": item_id}, body=body)
@@ -149,6 +153,10 @@ class MachineClient:
     async def projects(self) -> bytes:
         """GET /project."""
         return await self._call(contract.LIST_PROJECTS)
+
+    async def project(self, project_id: str) -> bytes:
+        """GET /project/:id."""
+        return await self._call(contract.GET_PROJECT, {"project_id": project_id})
 
     async def feedback(self, body: Body) -> bytes:
         """POST /feedback."""
@@ -243,7 +251,8 @@ def _refuse(endpoint: Endpoint, response: httpx.Response, body: bytes) -> NoRetu
             raise SignerRefusedError(f"{where}: signed with a key that is not current", status=status, service_code=service_code)
         needed = " or ".join(endpoint.permissions)
         permission = named or needed or None
-        level = f" with {endpoint.level.value} access to the vault" if endpoint.level else ""
+        reach = endpoint.level or endpoint.item_level
+        level = f" with {reach.value} access to the vault" if reach else ""
         message = f"{where} needs the permission {permission}{level}" if permission else f"{where} is not allowed for this agent"
         raise PermissionDeniedError(message, status=status, service_code=service_code, permission=permission)
     if status == 404:  # noqa: PLR2004

@@ -71,6 +71,7 @@ class Endpoint:
         path: Path under the base; ``{vault_id}``, ``{item_id}`` and the like are ids.
         permissions: Any one of these is enough; empty needs none.
         level: Access needed on the vault in the path; None where the path has no vault.
+        item_level: Access needed on the vault of the item in the path, where the path names no vault.
         max_response: Bytes of response body accepted.
         seconds: Total deadline of the call.
     """
@@ -79,6 +80,7 @@ class Endpoint:
     path: str
     permissions: tuple[Permission, ...] = ()
     level: Level | None = None
+    item_level: Level | None = None
     max_response: int = 256 * KIB
     seconds: float = 20.0
 
@@ -103,6 +105,7 @@ GET_FIELD: Final = Endpoint(
     "GET", "/vault/{vault_id}/fields/{field_id}", (Permission.SECRET_READ,), Level.READ, max_response=2 * MIB
 )
 CREATE_ITEM: Final = Endpoint("POST", "/vault/{vault_id}/items", (Permission.VAULT_WRITE,), Level.WRITE)
+UPDATE_ITEM: Final = Endpoint("PATCH", "/vault-item/{item_id}/update", (Permission.VAULT_WRITE,), item_level=Level.WRITE)
 ARCHIVE_ITEM: Final = Endpoint("DELETE", "/vault/{vault_id}/items/{item_id}", (Permission.VAULT_WRITE,), Level.WRITE)
 LIST_PROJECTS: Final = Endpoint("GET", "/project", (Permission.PROJECT_READ,), max_response=4 * MIB)
 GET_PROJECT: Final = Endpoint("GET", "/project/{project_id}", (Permission.PROJECT_READ,), max_response=4 * MIB)
@@ -122,6 +125,7 @@ ALL_ENDPOINTS: Final = (
     GET_ITEM,
     GET_FIELD,
     CREATE_ITEM,
+    UPDATE_ITEM,
     ARCHIVE_ITEM,
     LIST_PROJECTS,
     GET_PROJECT,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -20,6 +20,7 @@ from r4_mcp.errors import InvalidArgumentError, NotReadableError
 from r4_mcp.machine import contract
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
 from r4_mcp.vault.item_creation import FieldDraft, ItemDraft
+from r4_mcp.vault.item_update import FieldChange, ItemChange
 from r4_mcp.vault.one_time_code import one_time_code
 from r4_mcp.vault.references import MAX_REFERENCE
 
@@ -34,6 +35,7 @@ __all__ = [
     "MAX_WEBSITES",
     "MIN_GENERATED",
     "Alphabet",
+    "ChangedField",
     # The tools name these types in their arguments and may not look into core.
     "Classification",
     "FieldType",
@@ -41,6 +43,7 @@ __all__ = [
     "ItemType",
     "NewField",
     "NewItem",
+    "check_change",
     "check_item",
     "check_name",
     "check_websites",
@@ -103,6 +106,17 @@ class NewItem:
     fields: tuple[NewField, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ChangedField:
+    """A change of one field as asked for: a value or a wish for one, a new field of a type, or none of it where it goes."""
+
+    name: str
+    value: Secret[str] | None
+    generate: Generate | None
+    add: FieldType | None
+    remove: bool
+
+
 def check_name(name: str, argument: str) -> str:
     """Return a name that may be created.
 
@@ -151,6 +165,49 @@ def check_item(wanted: NewItem, now: float, known: KnownSecrets) -> ItemDraft:
     if len({field.name for field in fields}) != len(fields):
         raise InvalidArgumentError("the argument fields has two entries of the same name")
     return ItemDraft(check_name(wanted.name, "name"), wanted.type, check_websites(wanted.websites), fields)
+
+
+def check_change(
+    name: str | None, fields: Sequence[ChangedField], types: Mapping[str, FieldType], now: float, known: KnownSecrets
+) -> ItemChange:
+    """Turn a change as asked for into what is to be sealed; random values are made here.
+
+    Args:
+        name: The item's new name; None for the old one.
+        fields: The changes.
+        types: The fields that the item has, by name.
+        now: Seconds since 1970, to try TOTP seeds out.
+        known: Where secret values are armed.
+
+    Raises:
+        InvalidArgumentError: Any limit or rule; nothing was encrypted or sent.
+    """
+    if name is None and not fields:
+        raise InvalidArgumentError("nothing to change was given: name, fields, or both")
+    if len(fields) > MAX_FIELDS:
+        raise InvalidArgumentError(f"the argument fields has {len(fields)} entries; at most {MAX_FIELDS} are allowed")
+    if len({field.name for field in fields}) != len(fields):
+        raise InvalidArgumentError("the argument fields has two entries of the same name")
+    changes = tuple(_check_changed(field, f"fields[{index}]", types, now, known) for index, field in enumerate(fields))
+    return ItemChange(None if name is None else check_name(name, "name"), changes)
+
+
+def _check_changed(
+    field: ChangedField, argument: str, types: Mapping[str, FieldType], now: float, known: KnownSecrets
+) -> FieldChange:
+    if field.remove:
+        if field.add is not None or field.value is not None or field.generate is not None:
+            raise InvalidArgumentError(f"the argument {argument} removes a field, so it takes no value, generate or add")
+        if field.name not in types:
+            raise InvalidArgumentError(f"the argument {argument}.name is no field of the item")
+        return FieldChange(field.name, remove=True)
+    if field.add is None and field.name not in types:
+        raise InvalidArgumentError(f"the argument {argument}.name is no field of the item; `add` makes a new one of a type")
+    if field.add is not None and field.name in types:
+        raise InvalidArgumentError(f"the argument {argument}.add: the item has a field of that name already")
+    kind = types[field.name] if field.add is None else field.add
+    drafted = _check_field(NewField(field.name, kind, field.value, field.generate), argument, now, known)
+    return FieldChange(field.name, value=drafted.value, add=field.add, generated=drafted.generated)
 
 
 def generate(wish: Generate, argument: str) -> str:

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -25,14 +26,16 @@ from r4_mcp.errors import (
 from r4_mcp.policy import views
 from r4_mcp.policy.admission import Admission, Parts
 from r4_mcp.policy.call import Call
-from r4_mcp.policy.drafts import NewItem, check_item, check_name
+from r4_mcp.policy.drafts import ChangedField, NewItem, check_change, check_item, check_name
 from r4_mcp.policy.lines import (
+    change_question,
     classification_word,
     exposure_report,
     field_line,
     item_lines,
     refuse_twin,
     unverified_items,
+    updated_item,
     vault_line,
 )
 from r4_mcp.policy.rules import Action, Target
@@ -263,6 +266,28 @@ class Gate:
                 for line, field in zip(lines, wanted.fields, strict=True)
             ),
         )
+
+    async def update_item(self, reference: str, name: str | None, fields: Sequence[ChangedField]) -> views.UpdatedItem:
+        """Change an item's name or fields; values are sealed here and never echoed.
+
+        Raises:
+            R4Error: Bad input, a secret in a name, not found, denied, not verified, changed meanwhile, refused, unreachable.
+        """
+        texts = {f"fields[{index}].name": field.name for index, field in enumerate(fields)}
+        await self._admission.screen({"name": name, **texts})
+        runtime = await self._admission.ready(Action.UPDATE)
+        found = await runtime.locator.item(reference)
+        vault, before = found.opened.vault, found.opened.item.checkpoint
+        types = {field.name: field.type for field in before.fields}
+        change = check_change(name, fields, types, self._parts.clock(), self._parts.known)
+        target = Target(vault.id, vault.summary.checkpoint.classification, item_id=before.item_id)
+        place = (vault.id, before.item_id)
+        self._admission.permit(Action.UPDATE, target, change_question(found.reference, change), place, str(before.version))
+        if change.name is not None and change.name.casefold() != before.name.casefold():
+            others = [(item.id, item.name) for item in vault.summary.checkpoint.items]
+            refuse_twin(change.name, others, "item", (found.vault_part,))
+        opened = await runtime.writer.update_item(vault.id, before.item_id, change)
+        return updated_item(FoundItem(opened, found.vault_part), change)
 
     async def archive_item(self, reference: str) -> views.Archived:
         """Archive an item.

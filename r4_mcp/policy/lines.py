@@ -14,7 +14,8 @@ from r4_mcp.errors import AlreadyExistsError, NetworkError, NotFoundError, Servi
 from r4_mcp.policy import views
 from r4_mcp.policy.drafts import MAX_NAME
 from r4_mcp.policy.exposure import Exposure, Noted
-from r4_mcp.policy.views import display
+from r4_mcp.policy.views import display, quoted
+from r4_mcp.vault.item_update import ItemChange
 from r4_mcp.vault.locator import FoundItem, FoundVault, item_part
 from r4_mcp.vault.reader import ProvenVault
 from r4_mcp.vault.references import address, screaming_key, write_reference
@@ -131,6 +132,38 @@ def field_line(found: FoundItem, field_id: str) -> views.FieldLine:
 def classification_word(classification: Classification | None) -> str | None:
     """Return a classification as the views spell it."""
     return None if classification is None else classification.value
+
+
+def change_question(reference: str, change: ItemChange) -> str:
+    """Return what a person is asked about a change: what happens, and the names last."""
+    added = sum(1 for field in change.fields if field.add is not None)
+    removed = sum(1 for field in change.fields if field.remove)
+    changed = len(change.fields) - added - removed
+    renamed = "" if change.name is None else f"; its new name: {quoted(change.name)}"
+    return f"Change {reference}: {changed} value(s), {added} new field(s), {removed} removed{renamed}?"
+
+
+def updated_item(found: FoundItem, change: ItemChange) -> views.UpdatedItem:
+    """Build the view of a changed item: references, never values."""
+    lines = {field.line.name: field.line for field in found.opened.fields}
+    checkpoint = found.opened.item.checkpoint
+    return views.UpdatedItem(
+        reference=found.reference,
+        id=checkpoint.item_id,
+        name=display(checkpoint.name),
+        fields=tuple(
+            views.CreatedField(
+                found.field_reference(lines[field.name].id),
+                display(field.name),
+                lines[field.name].type.value,
+                field.generated,
+            )
+            for field in change.fields
+            if not field.remove
+        ),
+        removed=tuple(display(field.name) for field in change.fields if field.remove),
+        checkpoint_version=checkpoint.version,
+    )
 
 
 def exposure_report(exposure: Exposure) -> views.ExposureReport:

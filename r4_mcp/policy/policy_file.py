@@ -16,8 +16,8 @@ Rules:
    closes its policy, since an editor that saves may make it vanish for a moment.
 6. The bytes are read anew for each decision and parsed where they changed, so that a deny bites at once and no stamp of the file
    system has to be believed. (An editor that writes in place can be seen half way: what is there then is judged as it stands.)
-7. Appending keeps every byte that is there, replaces the file atomically with mode 0600, and writes nothing unless what comes of
-   it reads as the old rules and the new one.
+7. Appending keeps every byte that is there and replaces the file atomically, with mode 0600. The whole is checked before: neither
+   a policy that is closed nor one that would be is written to.
 """
 
 from __future__ import annotations
@@ -151,14 +151,12 @@ def append_rule(path: Path, rule: PolicyRule) -> Policy:
     file = LockedFile(path, MAX_SIZE)
     with file.locked():
         raw = _read(path, root_may_own=False)
-        old = _understand(path, raw, named=False)
+        # An empty policy is closed; a rule that is appended must not be what opens it.
+        _understand(path, raw, named=False)
         before = _HEADER.encode("utf-8") if raw is None else raw
         ending = b"" if before.endswith(b"\n") else b"\n"
-        rule = replace(rule, number=len(old.rules) + 1, name=display(rule.name))
         content = before + ending + _block(rule).encode("utf-8")
         new = _understand(path, content, named=False)
-        if new != replace(old, rules=(*old.rules, rule)):
-            raise ConfigurationError(f"{path} would not hold the old rules and the new one; nothing was written")
         file.replace(content)
     return new
 
@@ -388,7 +386,7 @@ def _block(rule: PolicyRule) -> str:
         "vault": rule.vault_id,
         "item": rule.item_id,
         "field": rule.field_id,
-        "name": rule.name,
+        "name": display(rule.name),
     }
     # What JSON writes for a text without control characters, or for a list of such texts, is TOML as well.
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in members.items() if value]

@@ -35,6 +35,7 @@ class Action(StrEnum):
     LIST = "list"
     REVEAL = "reveal"
     CREATE = "create"
+    UPDATE = "update"
     ARCHIVE = "archive"
     ROTATE = "rotate"
     REPORT = "report"
@@ -42,7 +43,7 @@ class Action(StrEnum):
     @property
     def is_write(self) -> bool:
         """Whether it changes what the service keeps of the vaults or of the key."""
-        return self in {Action.CREATE, Action.ARCHIVE, Action.ROTATE}
+        return self in {Action.CREATE, Action.UPDATE, Action.ARCHIVE, Action.ROTATE}
 
 
 UNAIMED: Final = frozenset({Action.LIST, Action.ROTATE, Action.REPORT})
@@ -87,6 +88,7 @@ ACTION_DEFAULTS: Final = MappingProxyType(
     {
         Action.LIST: Verdict.ALLOW,
         Action.CREATE: Verdict.ALLOW,
+        Action.UPDATE: Verdict.ALLOW,
         Action.ARCHIVE: Verdict.ALLOW,
         Action.ROTATE: Verdict.ASK,
         Action.REPORT: Verdict.ALLOW,
@@ -259,6 +261,7 @@ _WHAT: Final = {
     Action.LIST: "listing",
     Action.REVEAL: "revealing this value",
     Action.CREATE: "creating this",
+    Action.UPDATE: "changing this",
     Action.ARCHIVE: "archiving this",
     Action.ROTATE: "rotating the key",
     Action.REPORT: "reporting a gap",

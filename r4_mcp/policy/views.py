@@ -347,3 +347,15 @@ class ProjectList:
     projects: tuple[ProjectLine, ...]
     vaults: tuple[VaultLine, ...]
     next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedItem:
+    """An item after a change: the fields that were set or added, by reference; never values."""
+
+    reference: str
+    id: str
+    name: str
+    fields: tuple[CreatedField, ...]
+    removed: tuple[str, ...]
+    checkpoint_version: int

@@ -17,6 +17,7 @@ from r4_mcp.tools.read_secret import READ_SECRET
 from r4_mcp.tools.report_gap import REPORT_GAP
 from r4_mcp.tools.rotate_key import ROTATE_KEY
 from r4_mcp.tools.tool import Tool
+from r4_mcp.tools.update_item import UPDATE_ITEM
 from r4_mcp.tools.whoami import WHOAMI
 
 # Each tool has its own argument type, which a tuple of all of them can't name.
@@ -29,6 +30,7 @@ ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
     READ_SECRET,
     CREATE_VAULT,
     CREATE_ITEM,
+    UPDATE_ITEM,
     ARCHIVE_ITEM,
     ARCHIVE_VAULT,
     ROTATE_KEY,

@@ -270,7 +270,7 @@ def test_switches_win_and_a_closed_policy_denies(action: Action, closed: str | N
     """Whatever the rules allow: switches first, then the closed policy, and the same early as late."""
     everything = says(ALLOW, *Action, classes=tuple(PolicyClass))
     decision = decide(action, OPEN, Switches(read_only, no_reveal), policy(everything, closed=closed))
-    writes = {CREATE, ARCHIVE, ROTATE}
+    writes = {CREATE, Action.UPDATE, ARCHIVE, ROTATE}
     rule = "R4_READ_ONLY" if read_only and action in writes else "R4_NO_REVEAL" if no_reveal and action is REVEAL else None
     rule = rule or ("policy closed" if closed else None)
     if rule is None:
