@@ -216,6 +216,7 @@ def _questions(aim: _Aim) -> Iterator[tuple[Action, Target, str]]:
     if not aim.fields:
         yield Action.REVEAL, target, "" if target.field_id is not None else "what it holds, at the strictest: "
     yield Action.CREATE, in_vault, "an item in this vault: "
+    yield Action.UPDATE, in_item, "an item of this vault, at the strictest: " if target.item_id is None else "this item: "
     yield Action.ARCHIVE, in_item, "this vault: " if target.item_id is None else "this item: "
     for action in sorted(UNAIMED):
         yield action, Target(), ""

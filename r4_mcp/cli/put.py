@@ -1,6 +1,6 @@
-"""``r4-mcp put``: a person fills a vault without showing the value to a model.
+"""``r4-mcp put``: a person fills a vault, or changes a value in it, without showing the value to a model.
 
-What this file does not do: change a field that exists.
+What this file does not do: change names, types or websites.
 """
 
 from __future__ import annotations
@@ -8,32 +8,45 @@ from __future__ import annotations
 import getpass
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from functools import partial
 
-from r4_mcp.cli.wiring import Service, open_local, open_service
+from r4_mcp.cli.wiring import open_local, open_service
 from r4_mcp.config import Settings
 from r4_mcp.core.envelope import MAX_VALUE_SIZE
-from r4_mcp.errors import AlreadyExistsError, InvalidArgumentError, NotFoundError, ReferenceSyntaxError
-from r4_mcp.policy.drafts import FieldType, ItemType, NewField, NewItem
+from r4_mcp.errors import ApprovalRequiredError, InvalidArgumentError, NotFoundError, ReferenceSyntaxError
+from r4_mcp.policy.call import Approval, Call
+from r4_mcp.policy.drafts import ChangedField, FieldType, ItemType, NewField, NewItem
+from r4_mcp.policy.gate import Gate
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
-from r4_mcp.vault.locator import FoundVault
-from r4_mcp.vault.references import Named, Reference, match, parse_reference, write_reference
+from r4_mcp.vault.locator import FoundItem, FoundVault
+from r4_mcp.vault.references import Reference, parse_reference, write_reference
 from r4_mcp.vault.runtime import VaultRuntime
 
-_NOT_YET: Final = "Choose another item name; put stores one field per item. An agent can archive the old item."
+_Act = Callable[[Gate], Awaitable[str]]
 
 
 async def put(
     settings: Settings, known: KnownSecrets, reference: str, field_type: FieldType, item_type: ItemType, *, local: bool
 ) -> str:
-    """Store one value under a new item, creating the vault where needed; the value comes from a hidden prompt or stdin.
+    """Store one value: in a field that is there, in a new field of an item that is there, or in a new item, or a new vault.
+
+    The value comes from a hidden prompt or stdin.
+
+    Args:
+        settings: What is configured.
+        known: The secrets of this process.
+        reference: ``r4://vault/item/field``.
+        field_type: Type of a new field; one that is there keeps its own.
+        item_type: Type of a new item.
+        local: Of the embedded vault.
 
     Returns:
-        The reference of the new field.
+        The reference of the field.
 
     Raises:
-        R4Error: Bad reference, the item exists, nothing configured, refused, unreachable.
+        R4Error: Bad reference, nothing configured, refused, unreachable.
     """
     parsed = parse_reference(reference)
     if parsed.item is None or parsed.field is None:
@@ -42,25 +55,45 @@ async def put(
     async with opened as service:
         if service.runtime is None:
             raise service.missing[0]
-        await service.runtime.registration.ensure()
-        vault = await _vault(service.runtime, parsed)
-        if vault is not None:
-            _refuse_existing(vault, parsed.item)
+        runtime = service.runtime
+        await runtime.recovery.settle(writes=True, needs_key=True)
+        vault = await _vault(runtime, parsed)
+        item = None if vault is None else await _item(runtime, vault, parsed.item)
+        types = {} if item is None else {line.name: line.type for line in item.opened.item.checkpoint.fields}
         # Asked for only now: nobody types a secret to learn that there is no place for it.
         value = _read_value(known)
-        if field_type.is_secret:
-            # Armed before anything is created, so that a value typed into the reference by mistake is refused there too.
+        if types.get(parsed.field, field_type).is_secret:
+            # Armed before anything is sent, so that a value typed into the reference by mistake is refused there too.
             known.arm(value, SecretKind.FIELD)
-        place = write_reference(parsed.vault)
-        if vault is None:
-            place = (await service.gate.create_vault(parsed.vault, None, None)).reference
-        return await _create(service, place, parsed, NewField(parsed.field, field_type, value, None), item_type)
+        if item is None:
+            return await _as_person(
+                service.gate, partial(_create, parsed, NewField(parsed.field, field_type, value, None), item_type)
+            )
+        added = None if parsed.field in types else field_type
+        change = ChangedField(parsed.field, value, None, added, remove=False)
+        return await _as_person(service.gate, partial(_change, item.reference, change))
 
 
-async def _create(service: Service, vault: str, parsed: Reference, field: NewField, item_type: ItemType) -> str:
-    item = NewItem(parsed.item or "", item_type, (), (field,))
-    created = await service.gate.create_item(vault, item)
+async def _as_person(gate: Gate, act: _Act) -> str:
+    try:
+        return await act(gate)
+    except ApprovalRequiredError as asked:
+        # Whoever types this command is the person that the policy wants asked.
+        return await act(gate.during(Call(Approval(asked.subject))))
+
+
+async def _create(parsed: Reference, field: NewField, item_type: ItemType, gate: Gate) -> str:
+    vault = write_reference(parsed.vault)
+    try:
+        created = await gate.create_item(vault, NewItem(parsed.item or "", item_type, (), (field,)))
+    except NotFoundError:
+        vault = (await gate.create_vault(parsed.vault, None, None)).reference
+        created = await gate.create_item(vault, NewItem(parsed.item or "", item_type, (), (field,)))
     return created.fields[0].reference
+
+
+async def _change(item: str, change: ChangedField, gate: Gate) -> str:
+    return (await gate.update_item(item, None, [change])).fields[0].reference
 
 
 async def _vault(runtime: VaultRuntime, parsed: Reference) -> FoundVault | None:
@@ -70,13 +103,11 @@ async def _vault(runtime: VaultRuntime, parsed: Reference) -> FoundVault | None:
         return None
 
 
-def _refuse_existing(found: FoundVault, item: str) -> None:
-    items = [Named(line.id, line.name, line.id) for line in found.vault.summary.checkpoint.items]
+async def _item(runtime: VaultRuntime, vault: FoundVault, item: str) -> FoundItem | None:
     try:
-        match(item, items, "item", lambda named: write_reference(found.part, named.id))
+        return await runtime.locator.item(write_reference(vault.part, item))
     except NotFoundError:
-        return
-    raise AlreadyExistsError("the item exists already, and changing an item is not possible yet", next_step=_NOT_YET)
+        return None
 
 
 def _read_value(known: KnownSecrets) -> Secret[str]:

@@ -5,8 +5,8 @@ What this file does not do: look at the vault's summary beyond the item's line, 
 Rules of the wire profile [ours], where the contract leaves the body open (contract §2 *Update item*):
 1. ``fieldInstanceId`` and ``value`` come together, or in an ``update`` not at all: then the value stays. FILE fields have none.
 2. A ``delete`` needs the field's id; ``name``, ``type`` and ``fieldInstanceId`` may repeat what is stored, nothing else is said.
-3. Without ``order`` a new field goes last, and a field that is there keeps its place. Without ``isEnvironmentVariable`` a new field
-   is not marked, and a field that is there stays as it is.
+3. Without ``order`` a new field goes last and an old one keeps its place. Without ``isEnvironmentVariable`` a new field is not
+   marked and an old one stays as it is.
 4. A field is named once.
 5. ``notes`` are refused: no checkpoint covers them and no answer serves them, so they would be unsigned plain text for nobody.
 """

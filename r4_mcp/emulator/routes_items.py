@@ -77,7 +77,7 @@ def update_item(call: Call) -> Reply:
     record = read_update_body(call.body)
     changed = read_changed_item(record, item, item_fields(call.db, item.line.id), key)
     summary = read_summary(record.members["summaryCheckpoint"], "summaryCheckpoint")
-    # A new version also where the item's line stays: a detail does not change under a summary that stands still (core/checkpoint).
+    # A new version also where the item's line stays: no detail changes under a summary that stands still (checkpoint rule 6).
     check_next_summary(key, call.vault, summary, puts=changed.line)
     if field_ids_used(call.db, changed.added, changed.envelopes):
         raise MalformedError("an id of a field or an instance is in use (write rule 7)")

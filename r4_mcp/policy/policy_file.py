@@ -68,7 +68,7 @@ _BY_ID: Final = "Write it, or let `r4-mcp policy allow REF` find it and write th
 _HEADER: Final = "# What r4-mcp may do. `r4-mcp policy check` prints what this comes to.\n"
 AIMED: Final[Mapping[Action, frozenset[str]]] = {
     Action.REVEAL: frozenset({"classification", "vault", "item", "field", "field_type"}),
-    Action.ARCHIVE: frozenset({"classification", "vault", "item"}),
+    **dict.fromkeys((Action.UPDATE, Action.ARCHIVE), frozenset({"classification", "vault", "item"})),
     Action.CREATE: frozenset({"classification", "vault"}),
     **dict.fromkeys(UNAIMED, frozenset[str]()),
 }

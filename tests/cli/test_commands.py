@@ -123,12 +123,9 @@ def plug_local(world: World) -> tuple[str, Any]:
 
 
 def test_put_refuses_what_it_must(world: World) -> None:
-    """An existing item, an empty value, one over the limit, no UTF-8, two parts, nothing configured: status 1, no echo."""
+    """An empty value, one over the limit, no UTF-8, two parts, nothing configured: status 1, no echo."""
     environment = local_environment(world)
-    put(environment, "r4://Box/One/Token", b"canary-zebra-1")
     refused = [
-        ("r4://Box/One/Token", b"canary-zebra-2", "exists"),
-        ("r4://box/ONE/Other", b"canary-zebra-3", "exists"),
         ("r4://Box/Two/Token", b"", "empty"),
         ("r4://Box/Two", b"canary-zebra-4", "three parts"),
         ("r4://Box/Two/Token", b"canary-zebra-\xff", "UTF-8"),
@@ -156,12 +153,25 @@ def test_put_asks_at_a_terminal_and_shows_nothing(world: World) -> None:
 
 
 def test_put_does_not_ask_for_a_value_that_has_no_place(world: World) -> None:
-    """Nobody types a secret to learn that the item exists."""
-    environment = local_environment(world)
-    put(environment, "r4://Box/One/Token", b"an ordinary value")
-    ended = run_at_terminal("put", "--local", "r4://Box/One/Token", environment=environment)
+    """Nobody types a secret to learn that the reference names no field."""
+    ended = run_at_terminal("put", "--local", "r4://Box/One", environment=local_environment(world))
     assert ended.status == 1
     assert "Value" not in ended.out
+
+
+async def test_put_changes_a_field_that_is_there_and_adds_one_that_is_not(world: World) -> None:
+    """One item, two fields, the newer value; the field keeps its type whatever ``--type`` says."""
+    environment = local_environment(world)
+    first = put(environment, "r4://Box/One/Token", b"the first value")
+    assert put(environment, "r4://box/ONE/Token", b"the second value", "--type", "TEXT") == first
+    other = put(environment, "r4://Box/One/User", b"somebody", "--type", "TEXT")
+    base_url, _ = plug_local(world)
+    config = {"R4_CONFIG": str(world.home / "local" / "agent.json"), "R4_HOME": str(world.home / "reader")}
+    async with in_memory({**config, "R4_BASE_URL": base_url}) as door:
+        described = await door.ok("describe_item", reference="r4://Box/One")
+        assert [(field["name"], field["type"]) for field in described["fields"]] == [("Token", "PASSWORD"), ("User", "TEXT")]
+        assert (await door.ok("read_secret", reference=first))["value"] == "the second value"
+        assert (await door.ok("read_secret", reference=other))["value"] == "somebody"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -143,6 +143,7 @@ WRITTEN: Final[dict[str, tuple[str, Verdict, Action, int, set[PolicyClass]]]] = 
     "an item is allowed": ("r4://Production/Stripe", Verdict.ALLOW, Action.REVEAL, 2, {PolicyClass.CONFIDENTIAL}),
     "a field is denied": ("r4://Engineering/Sentry/Auth%20Token", Verdict.DENY, Action.REVEAL, 3, set()),
     "a field is asked about": ("r4://Engineering/Sentry/Auth%20Token", Verdict.ASK, Action.REVEAL, 3, set()),
+    "an item is not changed": ("r4://Engineering/Sentry", Verdict.DENY, Action.UPDATE, 2, set()),
     "an item is not archived": ("r4://Engineering/Sentry", Verdict.DENY, Action.ARCHIVE, 2, set()),
     "creating in a vault is asked about": ("r4://Personal%20Sandbox", Verdict.ASK, Action.CREATE, 1, set()),
 }
@@ -193,6 +194,7 @@ async def test_what_stays_shut_within_is_said(operator: Operator) -> None:
 
 NOT_WRITTEN: Final[dict[str, tuple[str, Action, type[CallerError]]]] = {
     "a field is created": ("r4://Production/Stripe/Secret%20Key", Action.CREATE, InvalidArgumentError),
+    "a field is changed": ("r4://Production/Stripe/Secret%20Key", Action.UPDATE, InvalidArgumentError),
     "a field is archived": ("r4://Production/Stripe/Secret%20Key", Action.ARCHIVE, InvalidArgumentError),
     "an item is created": ("r4://Production/Stripe", Action.CREATE, InvalidArgumentError),
     "one vault is listed": ("r4://Production", Action.LIST, InvalidArgumentError),
@@ -251,6 +253,7 @@ async def test_what_decides_is_explained_for_a_field(operator: Operator) -> None
         "class INTERNAL, from verified metadata",
         "  deny   reveal   policy rule 1 (type TOTP)",
         "  allow  create   an item in this vault: default: create",
+        "  allow  update   this item: default: update",
         "  ask    archive  this item: policy rule 2 (class INTERNAL)",
         "  allow  list     default: list",
         "  deny   report   default: report",
@@ -276,16 +279,19 @@ async def test_a_vault_is_explained_at_its_strictest(operator: Operator) -> None
     operator.write('[[rule]]\naction = "reveal"\ndecision = "deny"\nfield_type = "TOTP"\n')
     lines = await operator.explain("r4://Engineering")
     assert lines[2] == "  deny   reveal   what it holds, at the strictest: policy rule 1 (type TOTP)"
-    assert lines[4] == "  allow  archive  this vault: default: archive"
+    assert lines[4:6] == [
+        "  allow  update   an item of this vault, at the strictest: default: update",
+        "  allow  archive  this vault: default: archive",
+    ]
 
 
 async def test_switches_are_explained_first(world: World) -> None:
     """They win over the rules, and check says so as well."""
     operator = Operator(world, R4_NO_REVEAL="1", R4_READ_ONLY="1")
     lines = await operator.explain("r4://Public%20Site/CDN/Purge%20Token")
-    assert [line[:7].strip() for line in lines[2:]] == ["deny", "deny", "deny", "allow", "allow", "deny"]
+    assert [line[:7].strip() for line in lines[2:]] == ["deny", "deny", "deny", "deny", "allow", "allow", "deny"]
     assert sum("R4_NO_REVEAL" in line for line in lines) == 1
-    assert sum("R4_READ_ONLY" in line for line in lines) == 3
+    assert sum("R4_READ_ONLY" in line for line in lines) == 4
     assert [line.split()[0] for line in operator.check()[1:3]] == ["R4_READ_ONLY", "R4_NO_REVEAL"]
 
 
@@ -303,6 +309,7 @@ def test_check_without_a_file_prints_the_defaults(operator: Operator) -> None:
         "     ask    reveal   class UNVERIFIED",
         "     allow  list",
         "     allow  create",
+        "     allow  update",
         "     allow  archive",
         "     ask    rotate",
         "     allow  report",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -81,7 +81,7 @@ async def forward(world: SmallWorld, exchange: Exchange, body: bytes | None = No
 
 
 @asynccontextmanager
-async def held(world: SmallWorld, work: Callable[[], Awaitable[object]], line: str, after: str = "") -> AsyncIterator[None]:
+async def held(world: SmallWorld, work: Callable[[], Coroutine[None, None, object]], line: str, after: str = "") -> AsyncIterator[None]:
     """Run something, and hold it at its first request of a line while the block runs.
 
     Args:
@@ -116,8 +116,7 @@ async def quietly(_: int, __: int) -> None:
 
 async def rotate(rooms: VaultRuntime) -> Rotated:
     """Rotate as the command does: what was left is settled first, and that is enough."""
-    await rooms.recovery.settle(writes=True, needs_key=True)
-    return rooms.recovery.finished_rotation() or await rooms.rotation.rotate(quietly)
+    return await rooms.recovery.settle(writes=True, needs_key=True) or await rooms.rotation.rotate(quietly)
 
 
 async def interrupt(world: SmallWorld, *, acted: bool) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -79,7 +80,10 @@ BAD: Final[Mapping[str, tuple[Spoil, tuple[int, str]]]] = {
         lambda sent: sent.with_batch(*sent.batch, sent.entry({"vaultId": "f" * 24})),
         INCOMPLETE,
     ),
-    "it names a later DEK version": (lambda sent: sent.with_batch(sent.batch[0], sent.entry(sent.batch[1], version=2)), INCOMPLETE),
+    "it names a later DEK version": (
+        lambda sent: sent.with_batch(sent.batch[0], sent.entry(sent.batch[1], version=2)),
+        INCOMPLETE,
+    ),
     "it wraps for the old key": (
         lambda sent: sent.with_batch(
             sent.batch[0], sent.entry(sent.batch[1], recipient=sent.body["previousEncryptionKeyId"], key=sent.old)
@@ -92,7 +96,8 @@ BAD: Final[Mapping[str, tuple[Spoil, tuple[int, str]]]] = {
     ),
     "two entries have each other's wrapped key": (
         lambda sent: sent.with_batch(
-            {**sent.batch[0], "wrappedDek": sent.batch[1]["wrappedDek"]}, {**sent.batch[1], "wrappedDek": sent.batch[0]["wrappedDek"]}
+            {**sent.batch[0], "wrappedDek": sent.batch[1]["wrappedDek"]},
+            {**sent.batch[1], "wrappedDek": sent.batch[0]["wrappedDek"]},
         ),
         INVALID,
     ),
@@ -209,14 +214,16 @@ async def test_a_key_that_was_wrapped_for_a_stranger_is_found_when_it_is_read_ba
 
 
 @pytest.mark.parametrize("times", [1, TRIES - 1, TRIES])
-async def test_a_batch_that_became_incomplete_is_built_again_at_most_three_times(small: SmallWorld, times: int) -> None:
-    """A vault is made by another process of this agent while the batch is on its way; the new batch has it too."""
+async def test_a_batch_that_became_incomplete_is_built_again_at_most_three_times(
+    small: SmallWorld, elsewhere: Path, times: int
+) -> None:
+    """The agent makes a vault from another home while the batch is on its way; the next batch has it too."""
     made: list[str] = []
 
     async def meanwhile(exchange: Exchange) -> Response | None:
         if exchange.line == ROTATE and len(made) < times:
             made.append(f"Made meanwhile {len(made)}")
-            async with small.runtime() as other:
+            async with small.runtime({"R4_HOME": str(elsewhere)}) as other:
                 await other.writer.create_vault(made[-1], None, None)
         return None
 

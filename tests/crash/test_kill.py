@@ -41,7 +41,11 @@ _ROTATE: Final = (sys.executable, "-m", "r4_mcp", "rotate-key", "--yes")
 _POLL_SECONDS: Final = 0.0005
 _PATIENCE_SECONDS: Final = 15.0
 _TURNS: Final = ("rotate", "create-item", "rotate", "create-vault")
-_MADE: Final[dict[str, dict[str, str]]] = {"create-item": {f"One/{NEW}/Token": VALUE}, "create-vault": {f"{NEW}/": ""}, "rotate": {}}
+_MADE: Final[dict[str, dict[str, str]]] = {
+    "create-item": {f"One/{NEW}/Token": VALUE},
+    "create-vault": {f"{NEW}/": ""},
+    "rotate": {},
+}
 
 
 class Victims:

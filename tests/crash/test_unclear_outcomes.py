@@ -61,11 +61,10 @@ async def test_a_service_that_stays_silent_leaves_both_keys_and_is_asked_again_l
         # The first call afterwards gets no answer either and says why; the one after that finishes.
         await rooms.recovery.settle(writes=True, needs_key=True)
         assert isinstance(rooms.rotation.unresolved, RotationUnresolvedError)
-        await rooms.recovery.settle(writes=True, needs_key=True)
-        done = rooms.recovery.finished_rotation()
+        done = await rooms.recovery.settle(writes=True, needs_key=True)
         assert done is not None
         assert done.resumed
-        assert rooms.recovery.finished_rotation() is None, "it is told once"
+        assert await rooms.recovery.settle(writes=True, needs_key=True) is None, "it is told once"
         assert await read_everything(rooms.reader) == small.values
     await require_whole(small, before)
 

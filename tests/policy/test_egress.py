@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
@@ -19,7 +20,7 @@ from r4_mcp.policy.screen import refuse_secrets
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.sinks.spellings import MAX_WHOLE, MIN_SUBSTRING, WINDOW, spellings
 
-VALUE: Final = 'Demo-"pass\\word"/+é <&> 1234'
+VALUE: Final = 'Demo-"pass\\word"/+é <&> 1234 it\'s (#;)!'
 
 
 def guard(*values: str | bytes) -> Egress:
@@ -43,6 +44,10 @@ ENCODERS: Final[dict[str, Callable[[str], str]]] = {
     "percent-encoded": lambda value: quote(value, safe="", errors="surrogatepass"),
     "percent-encoded in small letters": lambda value: quote(value, safe="", errors="surrogatepass").lower(),
     "percent-encoded but for slashes": lambda value: quote(value, errors="surrogatepass"),
+    "percent-encoded with small digits": lambda value: re.sub(
+        "%..", lambda escape: escape[0].lower(), quote(value, safe="", errors="surrogatepass")
+    ),
+    "percent-encoded as by encodeURI": lambda value: quote(value, safe="!*'();/?:@&=+$,#", errors="surrogatepass"),
     "percent-encoded as by encodeURIComponent": lambda value: quote(value, safe="!*'()", errors="surrogatepass"),
     "form-encoded": lambda value: quote_plus(value, errors="surrogatepass"),
     "HTML": html.escape,
@@ -66,6 +71,12 @@ def test_every_spelling_is_found_alone_and_inside(spelling: str, around: str) ->
     """The value is found wherever the text around it ends."""
     with pytest.raises(LeakBlockedError):
         guard(VALUE).check({"a": [{"b": around.format(ENCODERS[spelling](VALUE))}]})
+
+
+@pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
+def test_utf_16_that_was_read_as_bytes_is_found(codec: str) -> None:
+    """A character and a NUL in turn, in either order."""
+    assert guard(VALUE).holds_secret(VALUE.encode(codec).decode("latin-1"))
 
 
 @pytest.mark.parametrize("before", range(6))

@@ -87,6 +87,17 @@ def test_a_policy_that_says_nothing_more_is_the_default(text: str) -> None:
     assert parse_policy(text.encode()) == DEFAULTS
 
 
+@pytest.mark.parametrize("action", Action)
+def test_every_action_can_be_denied(action: Action) -> None:
+    """By a rule, and what has a default of its own by that; a new action is not forgotten here."""
+    (rule,) = parse_policy(f'[[rule]]\naction = "{action.value}"\ndecision = "deny"\n'.encode()).rules
+    assert (rule.actions, rule.verdict) == (frozenset({action}), Verdict.DENY)
+    assert (action in ACTION_DEFAULTS) is (action is not Action.REVEAL)
+    if action in ACTION_DEFAULTS:
+        policy = parse_policy(f'[defaults]\n{action.value} = "deny"\n'.encode())
+        assert policy.other == {**ACTION_DEFAULTS, action: Verdict.DENY}
+
+
 def rule_with(line: str) -> str:
     """Return a rule with one more line."""
     return ONE_RULE + line + "\n"
@@ -168,6 +179,10 @@ REFUSED: Final[dict[str, tuple[str | bytes, str]]] = {
     "a field type is archived": (
         '[[rule]]\naction = ["reveal", "archive"]\ndecision = "ask"\nfield_type = "TOTP"\n',
         "field_type says nothing about the action archive",
+    ),
+    "a field type is changed": (
+        '[[rule]]\naction = "update"\ndecision = "ask"\nfield_type = "TOTP"\n',
+        "field_type says nothing about the action update",
     ),
     "a limit below zero": ("[budget]\nper_connection = -1\n", r"budget\.per_connection is not a whole number from 0 to 1000"),
     "a limit too high": ("[budget]\nper_hour = 1001\n", r"budget\.per_hour is not"),
