@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from r4_mcp.config.paths import arm_pasted
+from r4_mcp.config.paths import arm_whole
 from r4_mcp.config.system_keyring import SERVICE, SystemKeyring
 from r4_mcp.errors import ConfigurationError, PrivateKeyError
 from r4_mcp.secret import KnownSecrets, Secret
@@ -121,7 +121,7 @@ class Passphrases:
         if not text:
             return
         if not _NUMBER.fullmatch(text) or int(text) < _FIRST_FREE:
-            arm_pasted(text, self._known)
+            arm_whole(text, self._known)
             raise ConfigurationError(
                 f"{_FD} is not the number of a descriptor, {_FIRST_FREE} or higher",
                 next_step=f"Open the passphrase's file on a descriptor and set {_FD} to its number, never to the passphrase.",
@@ -133,7 +133,7 @@ class Passphrases:
         if text.lower() in _OFF:
             return
         if not _SERVICE.fullmatch(text):
-            arm_pasted(text, self._known)
+            arm_whole(text, self._known)
             raise ConfigurationError(f"{_KEYRING} is neither 1 nor the name of a service", next_step=f"Set {_KEYRING}=1.")
         self.keyring = SystemKeyring(SERVICE if text.lower() in _ON else text)
 

@@ -47,11 +47,17 @@ def looks_like_api_key(text: str) -> bool:
     return _R4_KEY_LIKE.fullmatch(text.strip()) is not None
 
 
+def arm_whole(text: str, known: KnownSecrets) -> None:
+    """Make a text known that may be a secret in the wrong place. Its parts may be words of ours, so they are left alone."""
+    if len(text) >= MIN_SUBSTRING:
+        known.text(text, SecretKind.API_KEY)
+
+
 def arm_pasted(text: str, known: KnownSecrets) -> None:
-    """Make a text known that may be a secret in the wrong place, with its parts."""
+    """Make a text known that looks like a key in the wrong place, with its parts."""
     if len(text) < MIN_SUBSTRING:
         return
     known.private_key_pem(text.encode("utf-8", "replace"))
-    known.text(text, SecretKind.API_KEY)
+    arm_whole(text, known)
     for part in re.findall(r"[A-Za-z0-9_+/=-]{8,}", text):
         known.text(part, SecretKind.API_KEY)

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Final
 
 from r4_mcp.config.credentials import MAX_FILE, json_members, judge_api_key, read_private_file, text_members
-from r4_mcp.config.paths import arm_pasted, looks_like_api_key
+from r4_mcp.config.paths import arm_pasted, arm_whole, looks_like_api_key
 from r4_mcp.errors import ConfigurationError, FileAccessError, NotConfiguredError
 from r4_mcp.secret import KnownSecrets, Secret
 from r4_mcp.vault.locked_file import read_private
@@ -107,9 +107,10 @@ def judge_name(text: str, source: str, known: KnownSecrets) -> str:
     Raises:
         ConfigurationError: Rule 1.
     """
-    if _NAME.fullmatch(text) and not looks_like_api_key(text):
+    pasted = looks_like_api_key(text)
+    if _NAME.fullmatch(text) and not pasted:
         return text
-    arm_pasted(text, known)
+    (arm_pasted if pasted else arm_whole)(text, known)
     raise ConfigurationError(f"{source} does not hold a profile's name", next_step=f"A name has {_NAME_RULE}.")
 
 

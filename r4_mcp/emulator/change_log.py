@@ -18,6 +18,7 @@ import sqlite3
 from typing import Final
 
 from r4_mcp.core.wire import ItemId, VaultId
+from r4_mcp.emulator.vault_rows import level_of
 
 _TABLE: Final = """
 CREATE TABLE changes (
@@ -91,8 +92,8 @@ def had_grant(db: sqlite3.Connection, agent_id: str, vault_id: VaultId, at: int)
     """Say whether a vault was shared with an agent when a change had just been made."""
     # The first thing that happened to the grant since then tells how it was; where nothing did, it is as it is now.
     row = db.execute(
-        "SELECT kind FROM changes WHERE vault_id = ?1 AND agent_id = ?2 AND number > ?3 AND kind IN ('GRANTED', 'REVOKED')"
-        " UNION ALL SELECT 'REVOKED' FROM grants WHERE vault_id = ?1 AND agent_id = ?2 LIMIT 1",
+        "SELECT kind FROM changes WHERE vault_id = ? AND agent_id = ? AND number > ? AND kind IN ('GRANTED', 'REVOKED')"
+        " ORDER BY number LIMIT 1",
         (vault_id, agent_id, at),
     ).fetchone()
-    return row is not None and row["kind"] == "REVOKED"
+    return level_of(db, agent_id, vault_id) is not None if row is None else row["kind"] == "REVOKED"

@@ -99,7 +99,7 @@ Answering: TypeAlias = Callable[[Store, Route, Incoming], Reply | RawReply]
 def answer(store: Store, route: Route, incoming: Incoming) -> Reply:
     """Answer one request by the rules above. Blocks; never raises a refusal."""
     parsed = _parse(incoming.body) if route.max_body else None
-    transaction = store.read if route.endpoint.method == "GET" else store.write
+    transaction = store.read if route.endpoint.is_read else store.write
     try:
         with transaction() as db:
             agent = authenticate(db, incoming.api_keys)

@@ -1,6 +1,6 @@
 """The tables of the embedded vault, as one script.
 
-What this file does not do: run it. ``store`` does, once per file.
+What this file does not do: run it. ``store`` does, once per file, with the one of ``change_log`` after it.
 
 Rules:
 1. No plaintext of a field and no bare DEK has a column. Envelopes, wrapped keys, signed JSON, names and ids are all there is.

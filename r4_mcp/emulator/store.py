@@ -18,9 +18,9 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from r4_mcp.emulator import change_log, schema
 from r4_mcp.emulator.fresh import new_id
 from r4_mcp.emulator.private_files import FILE_MODE, draft_path, private_folder, publish_draft
-from r4_mcp.emulator.schema import SCRIPT, VERSION
 from r4_mcp.errors import AlreadyExistsError, FileAccessError
 
 FILE_NAME: Final = "vault.sqlite3"
@@ -58,8 +58,8 @@ class Store:
                 (version,) = db.execute("PRAGMA user_version").fetchone()
         except (OSError, sqlite3.DatabaseError):
             raise FileAccessError(f"{path} is not a readable embedded vault") from None
-        if version != VERSION:
-            raise FileAccessError(f"{path} has schema version {version}, this program knows {VERSION}")
+        if version != schema.VERSION:
+            raise FileAccessError(f"{path} has schema version {version}, this program knows {schema.VERSION}")
         return store
 
     @contextmanager
@@ -105,8 +105,8 @@ def _publish_empty(path: Path) -> None:
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE))
     with closing(sqlite3.connect(draft, isolation_level=None)) as db:
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(f"BEGIN; {SCRIPT} COMMIT;")
-        db.execute(f"PRAGMA user_version = {VERSION:d}")
+        db.executescript(f"BEGIN; {schema.SCRIPT} {change_log.SCRIPT} COMMIT;")
+        db.execute(f"PRAGMA user_version = {schema.VERSION:d}")
         set_fact(db, "tenant_id", new_id())
         set_fact(db, "org_id", new_id())
     publish_draft(draft, path)

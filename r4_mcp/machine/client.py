@@ -138,6 +138,18 @@ class MachineClient:
         """GET /vault/:vaultId/fields/:fieldId."""
         return await self._call(contract.GET_FIELD, {"vault_id": vault_id, "field_id": field_id})
 
+    async def environment_fields(self, vault_id: str) -> bytes:
+        """GET /vault/:vaultId/environment-fields."""
+        return await self._call(contract.GET_ENVIRONMENT, {"vault_id": vault_id})
+
+    async def sync(self, since: str | None = None) -> bytes:
+        """GET /vault/sync, one page: everything, or what changed since a cursor."""
+        return await self._call(contract.SYNC, query={} if since is None else {"since": since})
+
+    async def search(self, query: str, limit: int = contract.SEARCH_LIMIT) -> bytes:
+        """POST /search: hints only, to be looked up in verified checkpoints."""
+        return await self._call(contract.SEARCH, body={"query": query, "limit": limit})
+
     async def create_item(self, vault_id: str, body: Body) -> bytes:
         """POST /vault/:vaultId/items."""
         return await self._call(contract.CREATE_ITEM, {"vault_id": vault_id}, body=body)
@@ -186,7 +198,7 @@ class MachineClient:
             **(headers or {}),
         }
         request = self._http.build_request(endpoint.method, self._base + path, params=query, json=body, headers=sent)
-        tries = _TRIES if endpoint.method == "GET" else 1
+        tries = _TRIES if endpoint.is_read else 1
         try:
             with anyio.fail_after(endpoint.seconds):
                 for attempt in range(1, tries + 1):

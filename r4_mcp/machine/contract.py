@@ -23,6 +23,14 @@ MAX_NAME: Final = 255
 
 MAX_WEBSITES: Final = 20
 MAX_FIELDS: Final = 100
+MAX_QUERY: Final = 255
+"""Characters of a search query (ours)."""
+
+SEARCH_LIMIT: Final = 50
+MAX_SEARCH_LIMIT: Final = 200
+MAX_SYNC_PAGE: Final = 4_000_000
+"""Bytes of a sync page; one vault that is larger is a page alone."""
+
 MAX_FEEDBACK: Final = 8_000
 """Characters of each feedback text."""
 
@@ -74,6 +82,7 @@ class Endpoint:
         item_level: Access needed on the vault of the item in the path, where the path names no vault.
         max_response: Bytes of response body accepted.
         seconds: Total deadline of the call.
+        safe: Whether it changes nothing, whatever its method, and may be tried again.
     """
 
     method: str
@@ -83,6 +92,12 @@ class Endpoint:
     item_level: Level | None = None
     max_response: int = 256 * KIB
     seconds: float = 20.0
+    safe: bool = False
+
+    @property
+    def is_read(self) -> bool:
+        """Whether a call changes nothing."""
+        return self.safe or self.method == "GET"
 
 
 ME: Final = Endpoint("GET", "/me")
@@ -104,9 +119,15 @@ GET_ITEM: Final = Endpoint(
 GET_FIELD: Final = Endpoint(
     "GET", "/vault/{vault_id}/fields/{field_id}", (Permission.SECRET_READ,), Level.READ, max_response=2 * MIB
 )
+GET_ENVIRONMENT: Final = Endpoint(
+    "GET", "/vault/{vault_id}/environment-fields", (Permission.SECRET_READ,), Level.READ, max_response=48 * MIB
+)
 CREATE_ITEM: Final = Endpoint("POST", "/vault/{vault_id}/items", (Permission.VAULT_WRITE,), Level.WRITE)
 UPDATE_ITEM: Final = Endpoint("PATCH", "/vault-item/{item_id}/update", (Permission.VAULT_WRITE,), item_level=Level.WRITE)
 ARCHIVE_ITEM: Final = Endpoint("DELETE", "/vault/{vault_id}/items/{item_id}", (Permission.VAULT_WRITE,), Level.WRITE)
+# A vault that is larger than a page is one alone, so the cap is that of the largest answer about a vault.
+SYNC: Final = Endpoint("GET", "/vault/sync", (Permission.VAULT_READ,), max_response=48 * MIB, seconds=60.0)
+SEARCH: Final = Endpoint("POST", "/search", (Permission.SEARCH,), safe=True)
 LIST_PROJECTS: Final = Endpoint("GET", "/project", (Permission.PROJECT_READ,), max_response=4 * MIB)
 GET_PROJECT: Final = Endpoint("GET", "/project/{project_id}", (Permission.PROJECT_READ,), max_response=4 * MIB)
 FEEDBACK: Final = Endpoint("POST", "/feedback", (Permission.FEEDBACK_WRITE,))
@@ -124,9 +145,12 @@ ALL_ENDPOINTS: Final = (
     LIST_ITEMS,
     GET_ITEM,
     GET_FIELD,
+    GET_ENVIRONMENT,
     CREATE_ITEM,
     UPDATE_ITEM,
     ARCHIVE_ITEM,
+    SYNC,
+    SEARCH,
     LIST_PROJECTS,
     GET_PROJECT,
     FEEDBACK,

@@ -16,7 +16,8 @@ Rules:
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,6 +30,18 @@ from .scanner import Hit, Scanner
 from .vaults import REJECTED, REJECTED_VALUE, REPORTED, Place, Planted, Scene
 from .watch import Seen, Sink, Watch
 from .wire import Message, Wire
+
+
+_GIVEN: Final = ("supplied ", REJECTED_VALUE)
+OPEN: Final[Mapping[str, tuple[str, ...]]] = {
+    "machine/client.py:_call:sent": ("API secret",),
+    "server/dispatch.py:_outcome:arguments": _GIVEN,
+    "server/dispatch.py:_run:arguments": _GIVEN,
+    "server/dispatch.py:_parse:arguments": _GIVEN,
+    "core/envelope.py:encode_value:value": (REJECTED_VALUE,),
+}
+"""Locals that hold a plaintext while an exception passes, by label: known, and to be closed. Nothing of ours prints locals, so it
+takes a foreign printer of tracebacks in this process to show them. The whole sweep fails for an entry that is not met any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +68,7 @@ class Look:
 
     Attributes:
         findings: Where findings are added.
+        excused: How often each open place was met.
     """
 
     planted: Planted
@@ -62,6 +76,7 @@ class Look:
     watch: Watch
     scanner: Scanner
     findings: list[Finding] = field(default_factory=list)
+    excused: Counter[str] = field(default_factory=Counter)
 
     def look(
         self,
@@ -87,11 +102,9 @@ class Look:
         wire.escaped.clear()
         code = self._require_value(answer, read)
         for seen in self._everything(wire, read):
-            allowed = self._allowed(seen, carried)
-            hits = self.scanner.find(seen.content, allowed)
-            if code is not None and any(quote + code + quote in seen.content for quote in (b'"', b'\\"')):
-                hits.append(Hit("current code", "whole text", seen.content.index(code)))
-            self.findings += [Finding(during, seen.sink, seen.where, hit) for hit in hits]
+            self._look_through(during, seen, self._allowed(seen, carried))
+            if code is not None:
+                self._look_for_code(during, seen, code)
 
     def carried(self, one: Combination) -> tuple[str, ...]:
         """Return the labels of what a combination's call brings along."""
@@ -100,13 +113,28 @@ class Look:
             return carried
         return (*carried, REJECTED, REJECTED_VALUE, CONTACT[0].label)
 
+    def _look_through(self, during: str, seen: Seen, allowed: Collection[str]) -> None:
+        # Together first: what is clean is most of it, and looking is cheapest in one piece. No needle holds a line break.
+        if self.scanner.find(b"\n".join(content for _, content in seen.parts), allowed):
+            for where, content in seen.parts:
+                for hit in self.scanner.find(content, allowed):
+                    if seen.sink is Sink.LOCALS and hit.label.startswith(OPEN.get(where, ())):
+                        self.excused[where] += 1
+                    else:
+                        self.findings.append(Finding(during, seen.sink, where, hit))
+
+    def _look_for_code(self, during: str, seen: Seen, code: bytes) -> None:
+        for where, content in seen.parts:
+            if any(quote + code + quote in content for quote in (b'"', b'\\"')):
+                self.findings.append(Finding(during, seen.sink, where, Hit("current code", "whole text", content.index(code))))
+
     def _everything(self, wire: Wire, read: Place | None) -> Iterator[Seen]:
         said, heard = wire.taken()
-        yield from (Seen(Sink.REQUEST, "", line) for line in said)
-        yield from (Seen(Sink.RESULT, "", without_value(line) if read else line) for line in heard)
+        yield Seen(Sink.REQUEST, "", tuple(("", line) for line in said))
+        yield Seen(Sink.RESULT, "", tuple(("", without_value(line) if read else line) for line in heard))
         for exchange in self.scene.tap.exchanges:
             sent = f"{exchange.path}?{exchange.query}\n".encode() + exchange.body
-            yield Seen(Sink.SERVICE, exchange.line, sent)
+            yield Seen.one(Sink.SERVICE, exchange.line, sent)
         self.scene.tap.exchanges.clear()
         folders = {Sink.HOME: "home", Sink.KEYS: "keys", Sink.STORE: "service"}
         yield from self.watch.taken((sink, self.scene.folder / part) for sink, part in folders.items())
@@ -114,9 +142,9 @@ class Look:
     def _allowed(self, seen: Seen, carried: Collection[str]) -> Collection[str]:
         if seen.sink is Sink.REQUEST:
             return carried
-        if seen.sink is Sink.STORE or (seen.sink is Sink.SERVICE and seen.where == "POST /feedback"):
+        if seen.sink is Sink.STORE or (seen.sink is Sink.SERVICE and seen.place == "POST /feedback"):
             return (REPORTED,)
-        if seen.sink is Sink.LOCALS or (seen.sink is Sink.EXCEPTION and not hasattr(errors, seen.where)):
+        if seen.sink is Sink.LOCALS or (seen.sink is Sink.EXCEPTION and not hasattr(errors, seen.place)):
             return [label for label in carried if label in {REJECTED, REPORTED, CONTACT[0].label}]
         if seen.sink is Sink.KEYS:
             return [canary.label for canary in (*self.planted.keys, *self.scene.new_keys())]

@@ -5,6 +5,7 @@ What this file does not do: replace a part of the product. It sets numbers that 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ def set_up(clock: Clock) -> Iterator[None]:
             (contract, "MAX_PAGES", _PAGES),
         ):
             stack.enter_context(patch.object(module, name, value))
+        # It is not installed, and httpcore looks for it on the disk several times a request.
+        stack.enter_context(patch.dict(sys.modules, {"sniffio": None}))
         yield
 
 

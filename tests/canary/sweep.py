@@ -54,6 +54,7 @@ class Sweep:
         played: How many combinations of each family were played.
         met: How many of each family met their condition: a lie was told, a request was broken.
         outcomes: Codes of errors, and how often each was answered.
+        excused: How often a place that is known to be open was met.
         listings: What servers said of themselves, by era.
     """
 
@@ -65,6 +66,7 @@ class Sweep:
     played: Counter[str] = field(default_factory=Counter)
     met: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)
     listings: dict[str, set[str]] = field(default_factory=dict)
     clock: Clock = field(default_factory=Clock)
     _scenes: int = 0
@@ -84,6 +86,7 @@ class Sweep:
             f"{played} combinations, {tally.scans} scans, {tally.octets} bytes scanned, {len(self.findings)} findings",
             f"{self.met.total()} met their condition; families: {_counted(self.played)}",
             f"outcomes: {_counted(self.outcomes)}",
+            f"open places: {_counted(self.excused)}",
         ]
         alike = Counter(one.kind for one in self.findings)
         first = {one.kind: one.during for one in reversed(self.findings)}
@@ -93,7 +96,7 @@ class Sweep:
         self._scenes += 1
         scene = open_scene(self.planted, self.folder / f"scene-{self._scenes}", self.board)
         condition = group[0].condition
-        look = Look(self.planted, scene, watch, self.scanner, self.findings)
+        look = Look(self.planted, scene, watch, self.scanner, self.findings, self.excused)
         try:
             with hurried() if condition.family == "silence" or condition.name in _SLOW else ExitStack():
                 if condition.fault is not None and condition.fault.prepare is not None:

@@ -25,7 +25,7 @@ from typing import Final, TextIO
 from r4_mcp.cli.logs import set_up_logging
 from r4_mcp.secret import KnownSecrets
 
-from .raised import Raised, Shown, collecting, shown
+from .raised import Raised, collecting, shown
 
 LOGGERS: Final = ("r4_mcp", "httpx", "httpcore", "mcp", "asyncio", "anyio", "uvicorn")
 """Set to DEBUG beside the root, although the product's own set-up silences most of them."""
@@ -52,11 +52,22 @@ class Sink(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Some bytes in a sink; ``where`` says where in it, without content."""
+    """What is new in one place of a sink.
+
+    Attributes:
+        sink: The sink.
+        place: Where in it, without content; what may stand there depends on it.
+        parts: Bytes, each with a closer place.
+    """
 
     sink: Sink
-    where: str
-    content: bytes
+    place: str
+    parts: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def one(cls, sink: Sink, place: str, content: bytes) -> Seen:
+        """Return a place of one part."""
+        return cls(sink, place, ((place, content),))
 
 
 class _Records(logging.Handler):
@@ -64,13 +75,13 @@ class _Records(logging.Handler):
 
     def __init__(self, raised: Raised) -> None:
         super().__init__(logging.DEBUG)
-        self.kept: list[Seen] = []
+        self.kept: list[tuple[str, bytes]] = []
         self._raised = raised
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep one record."""
         text = f"{record.getMessage()}\n{record.msg!r}\n{record.args!r}\n{record.exc_text}\n{record.stack_info}"
-        self.kept.append(Seen(Sink.LOG, record.name, text.encode("utf-8", "surrogatepass")))
+        self.kept.append((record.name, text.encode("utf-8", "surrogatepass")))
         if record.exc_info:
             self._raised.note(record.exc_info[1])
 
@@ -123,20 +134,20 @@ class Watch:
             folders: Further folders to look at, such as the agent's home.
         """
         kept, self._records.kept = self._records.kept, []
-        yield from kept
+        yield Seen(Sink.LOG, "", tuple(kept))
         for sink in (Sink.OUTPUT, Sink.ERRORS):
             with (self.folder / sink.name).open("rb") as file:
                 file.seek(self._read.get(sink, 0))
                 content = file.read()
                 self._read[sink] = file.tell()
-            if content:
-                yield Seen(sink, sink.name, content)
+            yield Seen.one(sink, "", content)
         own = {Sink.WORK: "work", Sink.TEMPORARY: "temporary", Sink.USER: "user"}
         for sink, folder in [*((sink, self.folder / part) for sink, part in own.items()), *folders]:
             yield from self._changed(sink, folder)
         for error in self.raised.taken():
-            for part in shown(error):
-                yield _seen(part)
+            parts = list(shown(error))
+            for sink, local in ((Sink.EXCEPTION, False), (Sink.LOCALS, True)):
+                yield Seen(sink, type(error).__name__, tuple((part.where, part.content) for part in parts if part.local is local))
 
     def _changed(self, sink: Sink, folder: Path) -> Iterator[Seen]:
         for path in folder.rglob("*"):
@@ -146,9 +157,8 @@ class Watch:
             if self._stamps.get(path) != stamp:
                 self._stamps[path] = stamp
                 # A name can say as much as a content.
-                yield Seen(sink, where, where.encode("utf-8", "surrogateescape"))
-                if path.is_file():
-                    yield Seen(sink, where, path.read_bytes())
+                content = path.read_bytes() if path.is_file() else b""
+                yield Seen(sink, where, (("name", where.encode("utf-8", "surrogateescape")), (where, content)))
 
     @contextmanager
     def _streams(self) -> Iterator[None]:
@@ -201,6 +211,3 @@ def _diverted(descriptor: int, file: TextIO) -> Iterator[None]:
         os.dup2(kept, descriptor)
         os.close(kept)
 
-
-def _seen(part: Shown) -> Seen:
-    return Seen(Sink.LOCALS if part.local else Sink.EXCEPTION, part.where, part.content)

@@ -172,6 +172,13 @@ def test_what_is_no_name_is_refused_and_not_repeated(home: Path, where: str, nam
         assert name in known.armed()
 
 
+def test_the_words_of_a_path_that_was_given_for_a_name_stay_words(home: Path) -> None:
+    """Only the whole text may be a secret; else every message about profiles would be blocked from then on."""
+    known = KnownSecrets()
+    read_settings({"R4_HOME": str(home)}, known, profile="../profiles/settings")
+    assert known.armed() == ("../profiles/settings",)
+
+
 def test_an_empty_option_is_no_name(home: Path) -> None:
     """Unlike an empty variable, which is how variables are unset."""
     assert "--profile does not hold a profile's name" in problem_of(settings_of(home, profile=""))
