@@ -127,8 +127,8 @@ def read_vaults(value: Json) -> tuple[tuple[ServedVault, ...], Page]:
     if "pagination" in record.members:
         page = record.part("pagination", open_record)
         where = Page(page.integer("page", minimum=1), page.integer("totalPages"))
-        return record.parts("data", _read_vault), where
-    return record.parts("vaults", _read_vault), Page(1, 1)
+        return record.parts("data", read_vault), where
+    return record.parts("vaults", read_vault), Page(1, 1)
 
 
 def read_items(value: Json) -> ServedItems:
@@ -143,7 +143,7 @@ def read_items(value: Json) -> ServedItems:
         vault_name=record.text("vaultName"),
         classification=record.optional_choice("dataClassification", Classification),
         dek_version=record.integer("currentDekVersion", minimum=1),
-        summary=_summary(record),
+        summary=summary_of(record),
         items=items,
         field_counts={ItemId(item.identifier("id")): item.integer("fieldCount") for item in records},
     )
@@ -156,22 +156,34 @@ def read_item(value: Json) -> ServedItem:
         line=item_line(record),
         vault_id=VaultId(record.identifier("vaultId")),
         fields=record.parts("fields", _read_field),
-        detail=_detail(record),
+        detail=detail_of(record),
     )
 
 
-def read_field(value: Json) -> ServedSingleField:
+def read_field(value: Json, what: str = "field") -> ServedSingleField:
     """Read one field with its ciphertext."""
-    record = open_record(value, "field")
+    record = open_record(value, what)
     instance = record.optional_identifier("fieldInstanceId")
     return ServedSingleField(
-        field=_read_field(value, "field"),
+        field=_read_field(value, what),
         instance_id=None if instance is None else FieldInstanceId(instance),
         vault_id=VaultId(record.identifier("vaultId")),
         item_id=ItemId(record.identifier("vaultItemId")),
         item_name=record.text("vaultItemName"),
-        detail=_detail(record),
+        detail=detail_of(record),
     )
+
+
+def read_environment_fields(value: Json) -> tuple[VaultId, tuple[ServedSingleField, ...]]:
+    """Read a vault's fields that are marked for environment export; the mark is unsigned, so it is the service's word alone."""
+    record = open_record(value, "environment fields")
+    marked = record.parts("fields", open_record)
+    if not all(field.boolean("isEnvironmentVariable") for field in marked):
+        raise MalformedError("environment fields has a field that is not marked for export")
+    fields = record.parts("fields", read_field)
+    if record.integer("count") != len(fields) or len({field.field.line.id for field in fields}) != len(fields):
+        raise MalformedError("environment fields has a field twice, or a count that is not the number of fields")
+    return VaultId(record.identifier("vaultId")), fields
 
 
 def read_me(value: Json) -> Me:
@@ -225,7 +237,8 @@ def _read_project(value: Json, what: str) -> ServedProject:
     )
 
 
-def _read_vault(value: Json, what: str) -> ServedVault:
+def read_vault(value: Json, what: str) -> ServedVault:
+    """Read a line of the vault list."""
     record = open_record(value, what)
     return ServedVault(
         id=VaultId(record.identifier("id")),
@@ -240,12 +253,13 @@ def _read_field(value: Json, what: str) -> ServedField:
     return ServedField(line=field_line(record), envelope=_envelope(record))
 
 
-def _summary(record: Record) -> Signed[SummaryCheckpoint] | None:
-    # Absence is told apart from damage here, and judged where the proof is made.
+def summary_of(record: Record) -> Signed[SummaryCheckpoint] | None:
+    """Read the summary checkpoint beside what it covers. Absence is no damage; it is judged where the proof is made."""
     return read_summary(record.members["summaryCheckpoint"], "summary checkpoint") if record.has("summaryCheckpoint") else None
 
 
-def _detail(record: Record) -> Signed[DetailCheckpoint] | None:
+def detail_of(record: Record) -> Signed[DetailCheckpoint] | None:
+    """Read the detail checkpoint beside what it covers; as ``summary_of``."""
     return read_detail(record.members["detailCheckpoint"], "detail checkpoint") if record.has("detailCheckpoint") else None
 
 

@@ -22,13 +22,14 @@ from starlette.routing import Route as HttpRoute
 from starlette.types import Receive, Scope, Send
 
 from r4_mcp.core.encoding import compact_json
-from r4_mcp.emulator import routes_account, routes_items, routes_vaults
+from r4_mcp.emulator import routes_account, routes_items, routes_sync, routes_vaults
 from r4_mcp.emulator.dispatch import Answering, Incoming, RawReply, Route, answer
 from r4_mcp.emulator.refusal import RefusalError, Reply
 from r4_mcp.emulator.store import Store
 from r4_mcp.machine.contract import API_KEY_HEADER, API_PREFIX, HOSTNAME_HEADER
 
-ROUTES: Final = (*routes_account.ROUTES, *routes_vaults.ROUTES, *routes_items.ROUTES)
+# The first path that fits is taken, and ``/vault/{vault_id}`` fits ``/vault/sync``.
+ROUTES: Final = (*routes_account.ROUTES, *routes_sync.ROUTES, *routes_vaults.ROUTES, *routes_items.ROUTES)
 
 
 def create_app(store: Store, answering: Answering = answer) -> Starlette:

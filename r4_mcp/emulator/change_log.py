@@ -3,13 +3,13 @@
 What this file does not do: serve. ``sync_pages`` makes pages of it.
 
 Rules:
-1. Every table that a sync page is made of has its triggers, so that no write path can forget to note what it did, and a write that
-   is rolled back notes nothing.
-2. A note about an agent (its access, its wrapped key, its permissions) concerns that agent; any other concerns whoever may see the
-   vault.
+1. Every table that a sync page is made of has its triggers, for the events that happen to its rows: no write path can forget to
+   note what it did, and a write that is rolled back notes nothing. (A wrapped key is replaced by an insertion.)
+2. A note about an agent (its access, its wrapped key, its permissions) concerns that agent; any other concerns whoever may see
+   the vault.
 3. Notes are never removed, so that each cursor stays good; an embedded vault is small.
-4. Envelopes are no part of a sync page, so a value that is sealed again under the same instance is not noted; the new DEK's version
-   and wrapped keys are.
+4. Envelopes are no part of a sync page, so a value that is sealed again under the same instance is not noted; the new DEK's
+   version and wrapped keys are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Final
 from r4_mcp.core.wire import ItemId, VaultId
 from r4_mcp.emulator.vault_rows import level_of
 
-_TABLE: Final = """
+SCRIPT: Final = """
 CREATE TABLE changes (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     kind TEXT NOT NULL CHECK (kind IN ('VAULT', 'ITEM', 'GRANTED', 'REVOKED', 'ACCESS')),
@@ -29,39 +29,64 @@ CREATE TABLE changes (
     agent_id TEXT
 ) STRICT;
 CREATE INDEX changes_by_vault ON changes (vault_id, number);
+
+CREATE TRIGGER vault_added AFTER INSERT ON vaults BEGIN
+    INSERT INTO changes (kind, vault_id) VALUES ('VAULT', NEW.id);
+END;
+CREATE TRIGGER vault_changed AFTER UPDATE ON vaults BEGIN
+    INSERT INTO changes (kind, vault_id) VALUES ('VAULT', NEW.id);
+END;
+CREATE TRIGGER signer_added AFTER INSERT ON log_leaves BEGIN
+    INSERT INTO changes (kind, vault_id) VALUES ('VAULT', NEW.vault_id);
+END;
+CREATE TRIGGER signer_revoked AFTER UPDATE ON log_leaves BEGIN
+    INSERT INTO changes (kind, vault_id) VALUES ('VAULT', NEW.vault_id);
+END;
+CREATE TRIGGER signer_retired AFTER UPDATE ON signing_keys BEGIN
+    INSERT INTO changes (kind, vault_id) SELECT 'VAULT', vault_id FROM log_leaves WHERE key_id = NEW.id;
+END;
+CREATE TRIGGER item_added AFTER INSERT ON items BEGIN
+    INSERT INTO changes (kind, vault_id, item_id) VALUES ('ITEM', NEW.vault_id, NEW.id);
+END;
+CREATE TRIGGER item_changed AFTER UPDATE ON items BEGIN
+    INSERT INTO changes (kind, vault_id, item_id) VALUES ('ITEM', NEW.vault_id, NEW.id);
+END;
+CREATE TRIGGER field_added AFTER INSERT ON fields BEGIN
+    INSERT INTO changes (kind, vault_id, item_id) SELECT 'ITEM', vault_id, id FROM items WHERE id = NEW.item_id;
+END;
+CREATE TRIGGER field_changed AFTER UPDATE ON fields BEGIN
+    INSERT INTO changes (kind, vault_id, item_id) SELECT 'ITEM', vault_id, id FROM items WHERE id = NEW.item_id;
+END;
+CREATE TRIGGER instance_added AFTER INSERT ON field_instances BEGIN
+    INSERT INTO changes (kind, vault_id, item_id)
+    SELECT 'ITEM', items.vault_id, items.id FROM items JOIN fields ON fields.item_id = items.id WHERE fields.id = NEW.field_id;
+END;
+CREATE TRIGGER vault_granted AFTER INSERT ON grants BEGIN
+    INSERT INTO changes (kind, vault_id, agent_id) VALUES ('GRANTED', NEW.vault_id, NEW.agent_id);
+END;
+CREATE TRIGGER level_changed AFTER UPDATE ON grants BEGIN
+    INSERT INTO changes (kind, vault_id, agent_id) VALUES ('ACCESS', NEW.vault_id, NEW.agent_id);
+END;
+CREATE TRIGGER vault_revoked AFTER DELETE ON grants BEGIN
+    INSERT INTO changes (kind, vault_id, agent_id) VALUES ('REVOKED', OLD.vault_id, OLD.agent_id);
+END;
+CREATE TRIGGER key_wrapped AFTER INSERT ON wrapped_keys BEGIN
+    INSERT INTO changes (kind, vault_id, agent_id)
+    SELECT 'ACCESS', NEW.vault_id, owner_id FROM signing_keys WHERE id = NEW.key_id;
+END;
+CREATE TRIGGER key_dropped AFTER DELETE ON wrapped_keys BEGIN
+    INSERT INTO changes (kind, vault_id, agent_id)
+    SELECT 'ACCESS', OLD.vault_id, owner_id FROM signing_keys WHERE id = OLD.key_id;
+END;
+CREATE TRIGGER permission_given AFTER INSERT ON agent_permissions BEGIN
+    INSERT INTO changes (kind, vault_id, agent_id)
+    SELECT 'ACCESS', vault_id, agent_id FROM grants WHERE agent_id = NEW.agent_id;
+END;
+CREATE TRIGGER permission_taken AFTER DELETE ON agent_permissions BEGIN
+    INSERT INTO changes (kind, vault_id, agent_id)
+    SELECT 'ACCESS', vault_id, agent_id FROM grants WHERE agent_id = OLD.agent_id;
+END;
 """
-
-_OF_VAULT: Final = "INSERT INTO changes (kind, vault_id) "
-_OF_ITEM: Final = "INSERT INTO changes (kind, vault_id, item_id) "
-_OF_AGENT: Final = "INSERT INTO changes (kind, vault_id, agent_id) "
-_FIELDS_ITEM: Final = _OF_ITEM + "SELECT 'ITEM', vault_id, id FROM items WHERE id = "
-_OWNER: Final = "(SELECT owner_id FROM signing_keys WHERE id = {row}.key_id)"
-
-_NOTES: Final = {
-    "INSERT ON vaults": _OF_VAULT + "VALUES ('VAULT', NEW.id)",
-    "UPDATE ON vaults": _OF_VAULT + "VALUES ('VAULT', NEW.id)",
-    "INSERT ON log_leaves": _OF_VAULT + "VALUES ('VAULT', NEW.vault_id)",
-    "UPDATE ON log_leaves": _OF_VAULT + "VALUES ('VAULT', NEW.vault_id)",
-    "UPDATE ON signing_keys": _OF_VAULT + "SELECT 'VAULT', vault_id FROM log_leaves WHERE key_id = NEW.id",
-    "INSERT ON items": _OF_ITEM + "VALUES ('ITEM', NEW.vault_id, NEW.id)",
-    "UPDATE ON items": _OF_ITEM + "VALUES ('ITEM', NEW.vault_id, NEW.id)",
-    "INSERT ON fields": _FIELDS_ITEM + "NEW.item_id",
-    "UPDATE ON fields": _FIELDS_ITEM + "NEW.item_id",
-    "INSERT ON field_instances": _FIELDS_ITEM + "(SELECT item_id FROM fields WHERE id = NEW.field_id)",
-    "INSERT ON grants": _OF_AGENT + "VALUES ('GRANTED', NEW.vault_id, NEW.agent_id)",
-    "UPDATE ON grants": _OF_AGENT + "VALUES ('ACCESS', NEW.vault_id, NEW.agent_id)",
-    "DELETE ON grants": _OF_AGENT + "VALUES ('REVOKED', OLD.vault_id, OLD.agent_id)",
-    "INSERT ON wrapped_keys": _OF_AGENT + f"VALUES ('ACCESS', NEW.vault_id, {_OWNER.format(row='NEW')})",
-    "DELETE ON wrapped_keys": _OF_AGENT + f"VALUES ('ACCESS', OLD.vault_id, {_OWNER.format(row='OLD')})",
-    "INSERT ON agent_permissions": _OF_AGENT + "SELECT 'ACCESS', vault_id, agent_id FROM grants WHERE agent_id = NEW.agent_id",
-    "DELETE ON agent_permissions": _OF_AGENT + "SELECT 'ACCESS', vault_id, agent_id FROM grants WHERE agent_id = OLD.agent_id",
-}
-"""What is noted after what (rule 1). Rows of the other events are never written: nothing is deleted from vaults to field instances,
-and a wrapped key is replaced by an insertion."""
-
-SCRIPT: Final = _TABLE + "".join(
-    f"CREATE TRIGGER note_{event.replace(' ON ', '_').lower()} AFTER {event} BEGIN {note}; END;\n" for event, note in _NOTES.items()
-)
 
 
 def last_change(db: sqlite3.Connection) -> int:
@@ -86,6 +111,12 @@ def changed_items(db: sqlite3.Connection, vault_id: VaultId, after: int) -> set[
     """Return the items of a vault that changed after a change, archived ones too."""
     query = "SELECT DISTINCT item_id FROM changes WHERE vault_id = ? AND number > ? AND item_id IS NOT NULL"
     return {row["item_id"] for row in db.execute(query, (vault_id, after))}
+
+
+def was_granted(db: sqlite3.Connection, agent_id: str, vault_id: VaultId, after: int) -> bool:
+    """Say whether a vault was newly shared with an agent after a change, for the first time or again."""
+    query = "SELECT 1 FROM changes WHERE vault_id = ? AND agent_id = ? AND number > ? AND kind = 'GRANTED'"
+    return db.execute(query, (vault_id, agent_id, after)).fetchone() is not None
 
 
 def had_grant(db: sqlite3.Connection, agent_id: str, vault_id: VaultId, at: int) -> bool:

@@ -18,11 +18,12 @@ from r4_mcp.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class FieldDraft:
-    """A field to create; FILE fields have no value."""
+    """A field to create; FILE fields have no value. ``exported`` ones are marked for environment export."""
 
     name: str
     type: FieldType
     value: Secret[str] | None
+    exported: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,9 @@ class Operator:
             lines = []
             for draft in drafts:
                 checkpoint, envelopes = seal_item(dek, draft)
-                item_rows.add_item(db, self._me.sign_detail(checkpoint), envelopes)
+                marks = zip(checkpoint.fields, draft.fields, strict=True)
+                exported = {line.id for line, field in marks if field.exported}
+                item_rows.add_item(db, self._me.sign_detail(checkpoint), envelopes, exported)
                 lines.append(checkpoint)
             added = tuple(SignedItem(line.item_id, line.name, line.type, line.websites, None) for line in lines)
             items = proven.checkpoint.items + added

@@ -1,4 +1,4 @@
-"""Endpoints about items and fields: list, show, create, change, archive.
+"""Endpoints about items and fields: list, show, export, create, change, archive.
 
 What this file does not do: verify signatures itself; ``checks``, ``item_creation`` and ``item_update`` do.
 """
@@ -26,9 +26,9 @@ from r4_mcp.emulator.item_rows import archive_item as archive_row
 from r4_mcp.emulator.item_update import read_changed_item, read_update_body
 from r4_mcp.emulator.refusal import Reply, item_not_found
 from r4_mcp.emulator.vault_rows import replace_summary
-from r4_mcp.emulator.views import field_view, item_view, items_view
+from r4_mcp.emulator.views import environment_view, field_view, item_view, items_view
 from r4_mcp.errors import MalformedError
-from r4_mcp.machine.contract import ARCHIVE_ITEM, CREATE_ITEM, GET_FIELD, GET_ITEM, LIST_ITEMS, MIB, UPDATE_ITEM
+from r4_mcp.machine.contract import ARCHIVE_ITEM, CREATE_ITEM, GET_ENVIRONMENT, GET_FIELD, GET_ITEM, LIST_ITEMS, MIB, UPDATE_ITEM
 
 
 def list_items(call: Call) -> Reply:
@@ -51,6 +51,17 @@ def get_field(call: Call) -> Reply:
         raise item_not_found()
     fields = item_fields(call.db, item.line.id)
     return Reply(200, field_view(item, next(field for field in fields if field.line.id == call.path["field_id"])))
+
+
+def get_environment(call: Call) -> Reply:
+    """Show the fields that are marked for environment export, the latest ciphertext of each."""
+    found = [
+        (item, field)
+        for item in live_items(call.db, call.vault.id)
+        for field in item_fields(call.db, item.line.id)
+        if field.exported
+    ]
+    return Reply(200, environment_view(call.vault, found))
 
 
 def create_item(call: Call) -> Reply:
@@ -104,6 +115,7 @@ ROUTES: Final = (
     Route(LIST_ITEMS, list_items),
     Route(GET_ITEM, get_item),
     Route(GET_FIELD, get_field),
+    Route(GET_ENVIRONMENT, get_environment),
     Route(CREATE_ITEM, create_item, "vault_item_creation_failed", max_body=64 * MIB),
     # The contract names no code for a refused change.
     Route(UPDATE_ITEM, update_item, max_body=64 * MIB),

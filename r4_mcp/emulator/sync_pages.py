@@ -3,16 +3,17 @@
 What this file does not do: keep what changed (``change_log``), or ask whether the agent may sync.
 
 Rules of the wire profile [ours], where the contract leaves the answer open:
-1. A vault's entry is never split. It goes with the removed items of that vault in one page, so that the signed summary holds after
-   each page. Pages have at most ``MAX_SYNC_PAGE`` bytes; one entry that is larger is a page alone.
-2. In a delta, a vault that the agent had when the cursor was made comes with the items that changed; one that it did not have comes
-   with all of its items. A client adds what comes to what it has, and takes away what is named as removed.
-3. What is named as removed may be unknown to the client, or named again. A vault that comes again was shared again.
-4. A cursor names two changes: up to the first, the client knows everything; what was changed last between the two it was told on
+1. A vault's entry is never split. It goes with the removed items of that vault in one page, so that the signed summary holds
+   after each page. Pages have at most ``MAX_SYNC_PAGE`` bytes; one entry that is larger is a page alone.
+2. A vault that was shared with the agent after the cursor was made, for the first time or again, comes with all of its items;
+   any other comes with those that changed. A client adds what comes to what it has, and takes away what is named as removed.
+3. What is named as removed may be unknown to the client, or named again.
+4. All pages of a full sync say ``full``: what the client has and was not told on them is gone.
+5. A cursor names two changes: up to the first, the client knows everything; what was changed last between the two it was told on
    the pages since then. It is good for one agent of one store; any other text is answered in full.
-5. Directories come without a consistency proof: sync sends one cursor and no tree sizes. A client whose remembered head differs from
-   the one that comes asks for that directory alone, with ``sinceTreeSize``, and believes only what that proof leads to.
-6. Without the permission to read secrets, ``wrappedKey`` is null.
+6. Directories come without a consistency proof: sync sends one cursor and no tree sizes. A client whose remembered head differs
+   from the one that comes asks for that directory alone, with ``sinceTreeSize``, and believes only what that proof leads to.
+7. Without the permission to read secrets, ``wrappedKey`` is null.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Final
 from r4_mcp.core.encoding import Json, compact_json
 from r4_mcp.core.wire import KeyId, VaultId
 from r4_mcp.emulator.accounts import Agent
-from r4_mcp.emulator.change_log import changed_items, changed_vaults, had_grant, last_change
+from r4_mcp.emulator.change_log import changed_items, changed_vaults, had_grant, last_change, was_granted
 from r4_mcp.emulator.directory_log import directory_view
 from r4_mcp.emulator.item_rows import item_fields, live_items
 from r4_mcp.emulator.signing_keys import active_key
@@ -42,7 +43,7 @@ _FRAME: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a client stands (rule 4)."""
+    """Where a client stands (rule 5)."""
 
     known: int = 0
     told: int = 0
@@ -53,7 +54,7 @@ class Cursor:
 
 
 def read_cursor(db: sqlite3.Connection, agent: Agent, text: str | None) -> Cursor:
-    """Return the cursor that a client sent; the first one where it sent none, or none that is good here (rule 4)."""
+    """Return the cursor that a client sent; the first one where it sent none, or none that is good here (rule 5)."""
     match = _CURSOR.fullmatch(text or "")
     if match is None:
         return Cursor()
@@ -105,17 +106,15 @@ class _Page:
 
 
 def _change(db: sqlite3.Connection, agent: Agent, key_id: KeyId | None, vault_id: VaultId, cursor: Cursor) -> _Change:
-    had = had_grant(db, agent.id, vault_id, cursor.known)
-    # A vault that was told on an earlier page may be gone on this one.
-    since = cursor.known if had else cursor.told if had_grant(db, agent.id, vault_id, cursor.told) else None
+    # A vault that was told on an earlier page may be gone on this one, or an item of it.
+    had = (at for at in (cursor.known, cursor.told) if had_grant(db, agent.id, vault_id, at))
+    since = next(had, None)
     vault = None if level_of(db, agent.id, vault_id) is None else find_vault(db, vault_id)
     if vault is None:
         return _Change() if since is None else _Change(removed_vault=vault_id)
     live = live_items(db, vault_id)
-    changed = changed_items(db, vault_id, cursor.known)
-    items: list[Json] = [
-        bare_item_view(item, item_fields(db, item.line.id)) for item in live if not had or item.line.id in changed
-    ]
+    changed, whole = changed_items(db, vault_id, cursor.known), was_granted(db, agent.id, vault_id, cursor.known)
+    items: list[Json] = [bare_item_view(item, item_fields(db, item.line.id)) for item in live if whole or item.line.id in changed]
     gone = set() if since is None else changed_items(db, vault_id, since) - {item.line.id for item in live}
     return _Change(
         vault=_entry(db, agent, key_id, vault, items),
@@ -123,9 +122,7 @@ def _change(db: sqlite3.Connection, agent: Agent, key_id: KeyId | None, vault_id
     )
 
 
-def _entry(
-    db: sqlite3.Connection, agent: Agent, key_id: KeyId | None, vault: VaultRow, items: list[Json]
-) -> dict[str, Json]:
+def _entry(db: sqlite3.Connection, agent: Agent, key_id: KeyId | None, vault: VaultRow, items: list[Json]) -> dict[str, Json]:
     wrapped = None if key_id is None else find_wrapped_key(db, vault.id, key_id)
     return {
         "vault": vault_view(vault, None if wrapped is None else key_id),

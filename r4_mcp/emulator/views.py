@@ -50,6 +50,16 @@ def item_view(item: ItemRow, fields: list[FieldRow]) -> dict[str, Json]:
     }
 
 
+def bare_item_view(item: ItemRow, fields: list[FieldRow]) -> dict[str, Json]:
+    """Return one item with its signed detail, without any ciphertext."""
+    return {
+        **item.line.payload(),
+        "vaultId": item.vault_id,
+        "fields": [field.line.payload() for field in fields],
+        "detailCheckpoint": item.detail,
+    }
+
+
 def field_view(item: ItemRow, field: FieldRow) -> dict[str, Json]:
     """Return one field with its ciphertext and its item's signed detail."""
     line = field.line
@@ -63,6 +73,12 @@ def field_view(item: ItemRow, field: FieldRow) -> dict[str, Json]:
         "vaultItemName": item.line.name,
         "detailCheckpoint": item.detail,
     }
+
+
+def environment_view(vault: VaultRow, found: list[tuple[ItemRow, FieldRow]]) -> dict[str, Json]:
+    """Return the fields of a vault that are marked for environment export, each as if it were served alone."""
+    fields: list[Json] = [{**field_view(item, field), "isEnvironmentVariable": True} for item, field in found]
+    return {"vaultId": vault.id, "fields": fields, "count": len(fields)}
 
 
 def project_view(project: ProjectRow, vaults_count: int) -> dict[str, Json]:

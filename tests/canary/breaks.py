@@ -5,11 +5,12 @@ What this file does not do: lie; the emulator's faults do.
 Rules:
 1. A refusal's body repeats an echo in every place that an error body has, and in some that it has not.
 2. It is smaller than what a client reads of an error body: a larger one would not be looked into at all.
-3. Intercepts run in the thread of the loopback server; what they tell the test is told thread-safely.
+3. Intercepts run in the thread of the loopback server, so what is told from one side to the other is told thread-safely.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -21,8 +22,6 @@ from starlette.responses import JSONResponse, Response
 from r4_mcp.core.encoding import JsonIn
 from r4_mcp.machine.contract import KIB
 from tests.switchboard import Exchange
-
-_POLL_SECONDS: Final = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ class Break:
     refusal: Refusal | None
     echo: str
     noticed: Callable[[], None] | None = None
-    over: bool = False
+    over: threading.Event = field(default_factory=threading.Event)
     met: int = field(default=0, init=False)
     _seen: int = field(default=0, init=False)
 
@@ -101,7 +100,7 @@ class Break:
         """Answer one request, or let the service do it."""
         self._seen += 1
         spared = exchange.method == "GET" if self.moment is Moment.WRITES else self._seen <= self.after
-        if spared or self.over:
+        if spared or self.over.is_set():
             return None
         self.met += 1
         if self.noticed is not None:
@@ -110,6 +109,5 @@ class Break:
             body = JSONResponse(body_of(self.refusal, self.echo), self.refusal.status)
             assert len(bytes(body.body)) < 16 * KIB  # Rule 2.
             return body
-        while not self.over:
-            await anyio.sleep(_POLL_SECONDS)
+        await anyio.to_thread.run_sync(self.over.wait)
         return None

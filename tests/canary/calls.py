@@ -23,12 +23,17 @@ _UNIQUE: Final = frozenset({ItemType.DATABASE, ItemType.SSH_KEY, ItemType.SERVER
 """Items whose SCREAMING keys mean one field: no other vault has an item of their name."""
 
 CONTACT: Final = PLACES[1:6:2]
-"""Secret fields that a process reads before anything goes wrong, so that it holds plaintexts to leak: a password, a URL, a seed."""
+"""Fields that a process reads before anything goes wrong, so that it holds plaintexts to leak: a password, a URL, a seed."""
 
 
 def read_place(turn: int) -> Place:
     """Return the field that ``read_secret`` reads in a turn."""
     return PLACES[(turn + 1) % len(PLACES)]
+
+
+def turn_of(place: Place) -> int:
+    """Return the turn in which ``read_secret`` reads a field."""
+    return PLACES.index(place) - 1 if PLACES.index(place) else len(PLACES) - 1
 
 
 def _read(turn: int, _: Planted) -> Arguments:
@@ -66,7 +71,13 @@ RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
 }
 """Tool → turn and plants → right arguments (rule 2)."""
 
-TURNS: Final = {"read_secret": len(PLACES), "describe_item": len(_KINDS), "create_item": len(_KINDS), "list_vaults": 2, "list_items": 2}
+TURNS: Final = {
+    "read_secret": len(PLACES),
+    "describe_item": len(_KINDS),
+    "create_item": len(_KINDS),
+    "list_vaults": 2,
+    "list_items": 2,
+}
 """Tool → turns in which its right arguments differ; one for every other tool."""
 
 CARRIED: Final = {"create_item": tuple(kind.value for kind in VALUED), "report_gap": (REPORTED,)}

@@ -25,7 +25,7 @@ PIECE: Final = 18
 
 _LETTERS: Final = string.ascii_letters + string.digits
 # What JSON, URLs, HTML, shells and UTF-8 each write in another way.
-_BETWEEN: Final = '"\\/+ é<&>%\''
+_BETWEEN: Final = "\"\\/+ é<&>%'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,9 @@ from r4_mcp.emulator.faults_liar import Fault
 from r4_mcp.tools import ALL_TOOLS
 
 from .breaks import REFUSALS, Moment, Refusal
-from .calls import RIGHT, TURNS
-from .vaults import Planted
+from .calls import RIGHT, TURNS, turn_of
+from .values import VALUES
+from .vaults import CANARIES, HOSTILE, Place, Planted
 from .wire import ERAS, Person
 from .wrong import Way, ways
 
@@ -49,6 +50,10 @@ _THEMES: Final = {
 _MOMENTS: Final = 8
 _REQUESTS: Final = 12
 """Cancelled calls of each tool and era, and the last request at which one is."""
+
+_CHEAP: Final = frozenset({"right", "requests"})
+_WAYS: Final = 12
+"""Families that the bounded sweep plays whole, and how many ways to get arguments wrong it plays for each tool."""
 
 _WRITERS: Final = frozenset(tool.name for tool in ALL_TOOLS if tool.writes) | {"report_gap"}
 MALFORMED: Final = (
@@ -123,9 +128,9 @@ def bounded(planted: Planted) -> Iterator[Combination]:
         for position, family in enumerate(FAMILIES):
             era = ERAS[(number + position) % len(ERAS)]
             found = [one for one in by_era[era] if one.family == family]
-            # The same conditions for all tools, so that they share scenes; but every turn of the right arguments.
-            chosen = found if family == "right" or not found else [found[position % len(found)]]
-            yield from (Combination(tool, one, era) for one in chosen)
+            chosen = found if family in _CHEAP else found[:: 1 + len(found) // _WAYS] if family == "arguments" else found[:0]
+            # The same condition for all tools, so that they share scenes.
+            yield from (Combination(tool, one, era) for one in chosen or found[position % max(1, len(found)) :][:1])
 
 
 def stages(combinations: Iterable[Combination]) -> dict[tuple[str, str], list[Combination]]:
@@ -144,6 +149,8 @@ def conditions(tool: str, planted: Planted, era: str) -> Iterator[Condition]:
     for theme, faults in _THEMES.items():
         for number, fault in enumerate(faults):
             yield Condition(theme, fault.name, fault.name, turn=number, fault=fault)
+    for fault, kind in VALUES:
+        yield Condition("values", fault.name, fault.name, turn=turn_of(Place(CANARIES, HOSTILE, kind)), fault=fault)
     yield from _broken(tool, era)
     for way in ways(tool, planted):
         yield Condition("arguments", str(way), "arguments", way=way)
@@ -177,6 +184,7 @@ def _broken(tool: str, era: str) -> Iterator[Condition]:
 FAMILIES: Final = (
     "right",
     *_THEMES,
+    "values",
     "refused",
     "refused late",
     "refused on writing",

@@ -7,9 +7,9 @@ Rules:
    the rest is looked through. It must be the plaintext of the field that was asked for; of a seed, it is the current code.
 2. What a call brings along may stand in what the client said; a gap report's own text in what is sent to the service.
 3. Files of keys hold keys.
-4. A text that the caller wrote where no plaintext belongs may stand in locals of the functions that it was passed to, for the time
-   of the call, and in the text of foreign exceptions that are dropped: they are the caller's own words, and nothing of ours prints
-   either. A ``value`` may not, wherever it came from.
+4. A text that the caller wrote where no plaintext belongs may stand in locals of the functions that it was passed to, and in the
+   text of foreign exceptions that are dropped: they are the caller's own words, and nothing of ours prints either. A ``value``
+   may not, wherever it came from. In the same way, what the service itself said may stand in the locals where it came in.
 5. Nothing else holds anything.
 """
 
@@ -27,10 +27,12 @@ from r4_mcp.core.wire import FieldType
 from .calls import CARRIED, CONTACT
 from .conditions import Combination
 from .scanner import Hit, Scanner
-from .vaults import REJECTED, REJECTED_VALUE, REPORTED, Place, Planted, Scene
+from .vaults import CANARIES, HOSTILE, REJECTED, REJECTED_VALUE, REPORTED, Place, Planted, Scene
 from .watch import Seen, Sink, Watch
 from .wire import Message, Wire
 
+_SERVED: Final = frozenset({"machine/client.py:_once:received", "machine/client.py:_refuse:body"})
+"""Locals that hold what the service said (rule 4)."""
 
 _GIVEN: Final = ("supplied ", REJECTED_VALUE)
 OPEN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -39,9 +41,10 @@ OPEN: Final[Mapping[str, tuple[str, ...]]] = {
     "server/dispatch.py:_run:arguments": _GIVEN,
     "server/dispatch.py:_parse:arguments": _GIVEN,
     "core/envelope.py:encode_value:value": (REJECTED_VALUE,),
+    "core/envelope.py:open_envelope:plaintext": (f"{CANARIES} {HOSTILE.value} ",),
 }
-"""Locals that hold a plaintext while an exception passes, by label: known, and to be closed. Nothing of ours prints locals, so it
-takes a foreign printer of tracebacks in this process to show them. The whole sweep fails for an entry that is not met any more."""
+"""Locals that hold a plaintext while an exception passes, by label: known, and to be closed. Nothing of ours prints locals, so
+it takes a foreign printer of tracebacks in this process to show them. The whole sweep fails for an entry that is not met."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class Look:
         if self.scanner.find(b"\n".join(content for _, content in seen.parts), allowed):
             for where, content in seen.parts:
                 for hit in self.scanner.find(content, allowed):
+                    if seen.sink is Sink.LOCALS and where in _SERVED:
+                        continue
                     if seen.sink is Sink.LOCALS and hit.label.startswith(OPEN.get(where, ())):
                         self.excused[where] += 1
                     else:

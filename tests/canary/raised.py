@@ -5,7 +5,7 @@ What this file does not do: look for canaries, or change what is raised.
 What is covered:
 1. Every error of the project: its base class notes each one when it is made, and the exception that was being handled then (of
    pydantic, httpx, cryptography). Their tracebacks are read after the call, when they are whole.
-2. Whatever leaves the server's own handlers, which the wire keeps; what a log record carries as ``exc_info``, which the log keeps.
+2. Whatever leaves the server's own handlers, which the wire keeps, and what log records carry as ``exc_info``.
 3. What reaches the event loop's exception handler, ``sys.unraisablehook`` or ``threading.excepthook``.
 Not covered: foreign exceptions that were caught by foreign code, or by ours without an error of the project being made of them,
 and what locals were before a function changed them.

@@ -6,6 +6,7 @@ What this file does not do: bring the condition about on the service's side, or 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Final
 
 import anyio
@@ -56,7 +57,7 @@ def _answer(canary: str) -> dict[str, object]:
 async def _cancelled(wire: Wire, tool: str, arguments: object, broken: Break) -> Message | None:
     """Take a call back in the moment that its break is met."""
     moment, loop = anyio.Event(), asyncio.get_running_loop()
-    broken.noticed = lambda: loop.call_soon_threadsafe(moment.set)
+    broken.noticed = partial(_tell, loop, moment)
     answers: list[Message] = []
 
     async with anyio.create_task_group() as tasks:
@@ -75,3 +76,7 @@ async def _cancelled(wire: Wire, tool: str, arguments: object, broken: Break) ->
         return answers[0]
     await wire.cancel(wire.latest)
     return None
+
+
+def _tell(loop: asyncio.AbstractEventLoop, moment: anyio.Event) -> None:
+    loop.call_soon_threadsafe(moment.set)

@@ -179,7 +179,7 @@ class Sweep:
             scene.tap.intercept = None
             scene.liar.tell(None)
             if broken is not None:
-                broken.over = True
+                broken.over.set()
 
     def _echo(self) -> str:
         """Return what a hostile service repeats: its own canary, the API secret, and a value of each type."""

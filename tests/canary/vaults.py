@@ -42,6 +42,9 @@ CANARIES: Final = "Canaries"
 GUARDED: Final = "Guarded"
 SPARE: Final = "Spare"
 PROJECT: Final = "Aviary"
+HOSTILE: Final = ItemType.SERVER
+"""The item whose values ``values`` makes hostile; only one vault has one."""
+
 VALUED: Final = tuple(kind for kind in FieldType if kind is not FieldType.FILE)
 _BITS: Final = 2048
 _VAULTS: Final = {
@@ -76,9 +79,7 @@ class Place:
         return f"{name_of(self.item)}_{name_of(self.field)}".upper()
 
 
-PLACES: Final = tuple(
-    Place(vault, item, field) for vault, (_, _, items) in _VAULTS.items() for item in items for field in VALUED
-)
+PLACES: Final = tuple(Place(vault, item, field) for vault, (_, _, items) in _VAULTS.items() for item in items for field in VALUED)
 
 
 def name_of(kind: ItemType | FieldType) -> str:

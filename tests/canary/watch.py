@@ -210,4 +210,3 @@ def _diverted(descriptor: int, file: TextIO) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(kept, descriptor)
         os.close(kept)
-

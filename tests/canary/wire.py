@@ -28,7 +28,7 @@ ERAS: Final = ("modern", "handshake")
 SECONDS: Final = 60.0
 _MANY: Final = 10_000
 _INFO: Final = {"name": "wire", "version": "0"}
-_TOKEN: Final = "steps"
+_STEPS: Final = "steps"
 
 Item = SessionMessage | Exception
 Message = dict[str, Any]
@@ -89,7 +89,7 @@ class Wire:
         given = params.get("_meta", {})
         assert isinstance(given, dict)
         envelope = self._envelope() if self.era == "modern" else {}
-        meta = {**envelope, "progressToken": f"{_TOKEN}-{self.latest}", **given}
+        meta = {**envelope, "progressToken": f"{_STEPS}-{self.latest}", **given}
         await self.say({"jsonrpc": "2.0", "id": self.latest, "method": method, "params": {**params, "_meta": meta}})
         return self.latest
 
@@ -179,10 +179,9 @@ async def wired(server: Server[dict[str, Any]], era: str, person: Person = Perso
                 settled.set()
 
     server.middleware.insert(0, watch)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.run, incoming, outgoing, server.create_initialization_options())
-        await wire.open()
-        yield wire
-        tasks.cancel_scope.cancel()
-    for stream in (to_server, incoming, outgoing, from_server):
-        stream.close()
+    with to_server, incoming, outgoing, from_server:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.run, incoming, outgoing, server.create_initialization_options())
+            await wire.open()
+            yield wire
+            tasks.cancel_scope.cancel()

@@ -57,9 +57,7 @@ class Way:
         return f"{', '.join(self.mistakes)} from argument {self.first}"
 
 
-SUBSETS: Final = tuple(
-    subset for size in range(1, len(Mistake) + 1) for subset in combinations(tuple(Mistake), size)
-)
+SUBSETS: Final = tuple(subset for size in range(1, len(Mistake) + 1) for subset in combinations(tuple(Mistake), size))
 """Each non-empty set of mistakes."""
 
 

@@ -5,7 +5,7 @@ What this file does not do: break anything.
 Rules:
 1. Before the restart: the key file is whole, the journal and the trust store parse, and nothing remembered went back.
 2. After it: nothing is unsettled, the key that the service considers active is in the key file, and every value is what it was.
-3. What stays behind is private, and is a lock, a retired key, or one of the leftovers that are counted by name.
+3. What stays behind is private, and is a lock, a kept key, or one of the leftovers that are counted by name.
 """
 
 from __future__ import annotations
@@ -51,17 +51,26 @@ def require_not_behind(before: Remembered, now: Remembered) -> None:
         assert old.head is None or (new.head is not None and new.head.size >= old.head.size)
 
 
-async def require_whole(world: SmallWorld, before: Remembered, *, read_only: bool = False) -> dict[str, str]:
-    """Assert rules 1 and 2 across a restart; returns everything that can be read after it."""
+async def require_whole(world: SmallWorld, before: Remembered, changed: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Assert rules 1 and 2 across a restart.
+
+    Args:
+        world: Where.
+        before: What was remembered before the operation.
+        changed: Values that may have taken the place of what they were.
+
+    Returns:
+        Everything that can be read after the restart.
+    """
     # Rule 1: the key is a whole one; what else was in its file is there.
     world.key_on_disk()
     assert set(json.loads(world.key_file.read_text())) == _AGENTS_JSON
     rotations = [entry for entry in world.journal() if entry.kind is EntryKind.ROTATE_KEY]
     assert len(rotations) <= 1, "two unresolved rotations"
     require_not_behind(before, await remembered_on_disk(world))
-    async with world.runtime({"R4_READ_ONLY": "1"} if read_only else None) as rooms:
+    async with world.runtime() as rooms:
         # Rule 2, as the gate does before each call.
-        await rooms.recovery.settle(writes=not read_only, needs_key=True)
+        await rooms.recovery.settle(writes=True, needs_key=True)
         assert rooms.rotation.unresolved is None, rooms.rotation.unresolved
         assert not rooms.rotation.is_begun()
         found = await read_everything(rooms.reader)
@@ -69,8 +78,8 @@ async def require_whole(world: SmallWorld, before: Remembered, *, read_only: boo
     assert world.journal() == ()
     active = world.active_fingerprint()
     assert active == world.key_on_disk().public.fingerprint, "the active key is not the one in the key file"
-    missing = {name for name, value in world.values.items() if found.get(name) != value}
-    assert not missing, f"lost: {missing}"
+    lost = {name for name, value in world.values.items() if found.get(name) not in {value, (changed or {}).get(name)}}
+    assert not lost, f"lost: {lost}"
     return found
 
 
@@ -95,7 +104,7 @@ def _holds_key(path: Path) -> bool:
 
 
 def _kind_of_key_file(path: Path) -> str:
-    if ".retired-" in path.name:
-        return "retired key"
-    assert ".next-" in path.name, f"{path.name} is not expected"
-    return "staged key"
+    for mark, kind in ((".retired-", "retired key"), (".refused-", "refused key"), (".next-", "staged key")):
+        if mark in path.name:
+            return kind
+    raise AssertionError(f"{path.name} is not expected")

@@ -8,9 +8,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+import pytest
+
+from r4_mcp.errors import RotationUnresolvedError
+
 from .dying import Death
 from .enumeration import Point, Tally, Work
 from .invariants import Remembered, leftovers, require_whole
+from .losses import quietly
 from .small_world import SmallWorld, read_everything
 
 
@@ -57,12 +62,12 @@ class RotationJudge(Judge):
         self.note(world, "new key" if switched else "old key")
 
 
-class CreationJudge(Judge):
-    """After a creation died: exactly one if it was begun, none or one if not, and exactly one after a retry.
+class WriteJudge(Judge):
+    """After a write died: exactly one if it was begun, none or one if not, and exactly one after a retry.
 
     Args:
         before: What was remembered before.
-        again: The creation, asked for again.
+        again: The write, asked for again.
         made: What can be read once it is there.
     """
 
@@ -79,9 +84,9 @@ class CreationJudge(Judge):
         if begun and point.number % 2:
             async with world.runtime() as rooms:
                 await self._again(world, rooms)
-        found = await require_whole(world, self.before)
+        found = await require_whole(world, self.before, self._made)
         there = self._made.items() <= found.items()
-        assert there or not begun, "a creation that was begun was not finished"
+        assert there or not begun, "a write that was begun was not finished"
         if not there:
             # Where it is there, the gate refuses a second one of that name.
             async with world.runtime() as rooms:
@@ -89,6 +94,24 @@ class CreationJudge(Judge):
                 found = await read_everything(rooms.reader)
         assert found == {**world.values, **self._made}
         self.note(world, ("finished by the restart" if begun else "was finished") if there else "never begun")
+
+
+class RefusalJudge(Judge):
+    """After a rotation died that the service refuses: the old key goes on, or the service accepts it at last."""
+
+    async def __call__(self, world: SmallWorld, _: Point) -> None:
+        """Restart where the service refuses no more, and assert."""
+        world.tap.intercept = None
+        entries, staged = world.journal(), list(world.keys.glob("*.next-*.pem"))
+        if entries and not staged:
+            # It died between setting the refused key aside and settling its entry.
+            self.outcomes["needed a person"] += 1
+            async with world.runtime() as rooms:
+                with pytest.raises(RotationUnresolvedError):
+                    await rooms.rotation.rotate(quietly)
+                await rooms.rotation.abandon()
+        assert await require_whole(world, self.before) == world.values
+        self.note(world, "new key" if world.kept_keys() and not leftovers(world)["refused key"] and entries else "old key")
 
 
 class ReadingJudge(Judge):

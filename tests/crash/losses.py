@@ -87,13 +87,13 @@ async def held(world: SmallWorld, work: Callable[[], Coroutine[None, None, objec
     Args:
         world: Where.
         work: What runs; a second process, so to speak.
-        line: The request that is held.
+        line: How the line of the held request begins.
         after: A line that must have come before it.
     """
     arrived, released = threading.Event(), threading.Event()
 
     async def hold(exchange: Exchange) -> Response | None:
-        if exchange.line == line and not arrived.is_set() and (not after or after in world.tap.lines()):
+        if exchange.line.startswith(line) and not arrived.is_set() and (not after or after in world.tap.lines()):
             arrived.set()
             # In a thread, since the service's loop has to answer the block meanwhile.
             assert await anyio.to_thread.run_sync(released.wait, _HOLD_SECONDS)

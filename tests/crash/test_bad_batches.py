@@ -17,7 +17,7 @@ from r4_mcp.core.keys import PrivateKey
 from r4_mcp.core.signing import Context, sign
 from r4_mcp.core.wire import KeyId, KeyRotation, SignerRef, SignerType, VaultId
 from r4_mcp.core.wrapping import Dek, wrapped_entry
-from r4_mcp.errors import BusyError, RequestRejectedError, RotationUnresolvedError
+from r4_mcp.errors import BusyError, RequestRejectedError, RotationUnresolvedError, VerificationError
 from r4_mcp.machine.contract import API_KEY_HEADER, API_PREFIX, Level
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.server.explain import explain
@@ -162,7 +162,7 @@ async def test_the_service_refuses_every_bad_batch_whole(small: SmallWorld) -> N
 async def test_a_batch_that_was_spoiled_on_its_way_costs_nothing(
     small: SmallWorld, spoil: Spoil, refusal: tuple[int, str]
 ) -> None:
-    """The client hears the refusal, throws the new key away, and goes on with the old one."""
+    """The client hears the refusal, sets the new key aside, and goes on with the old one."""
     statuses: list[int] = []
 
     async def on_its_way(exchange: Exchange) -> Response | None:
@@ -184,31 +184,49 @@ async def test_a_batch_that_was_spoiled_on_its_way_costs_nothing(
     assert statuses == [refusal[0]] * (TRIES if refusal == INCOMPLETE else 1)
     assert small.drawn == 1
     assert small.journal() == ()
-    assert not leftovers(small)
+    # It was sent, so it is kept aside whatever the service says.
+    assert leftovers(small) == {"refused key": 1}
     small.tap.intercept = None
     assert await require_whole(small, {}) == small.values
     assert small.active_fingerprint() == before
 
 
-async def test_a_key_that_was_wrapped_for_a_stranger_is_found_when_it_is_read_back(small: SmallWorld) -> None:
-    """The service can't see it. The client keeps both keys and says so; granted again, the rotation is finished."""
+@pytest.mark.parametrize("wrapped_wrong", [1, 2])
+async def test_a_key_that_was_wrapped_for_a_stranger_is_found_when_it_is_read_back(
+    small: SmallWorld, wrapped_wrong: int
+) -> None:
+    """The service can't see it: one such vault is named, where it is every vault the rotation stays open; granted again, all open."""
 
     async def on_its_way(exchange: Exchange) -> Response | None:
         if exchange.line != ROTATE:
             return None
         sent = parts_of(small, exchange.body)
-        body = sent.with_batch(sent.batch[0], sent.entry(sent.batch[1], key=sent.stranger))
+        wrong = [sent.entry(entry, key=sent.stranger) for entry in sent.batch[:wrapped_wrong]]
+        body = sent.with_batch(*wrong, *sent.batch[wrapped_wrong:])
         return Response((await forward(small, exchange, json.dumps(body).encode())).content, 201)
 
     small.tap.intercept = on_its_way
     async with small.runtime() as rooms:
-        with pytest.raises(RotationUnresolvedError) as caught:
-            await rotate(rooms)
-        assert "did not read back" in caught.value.message
-    assert len(small.journal()) == 1
-    assert leftovers(small) == {"staged key": 1}
-    for vault in small.operator.vaults().values():
-        small.operator.grant(small.agent_id, vault, Level.ADMIN)
+        if wrapped_wrong == 1:
+            done = await rotate(rooms)
+            (unread,) = done.unread
+            assert done.vaults == 2
+            for vault_id in small.operator.vaults().values():
+                opening = rooms.reader.dek(await rooms.reader.vault(vault_id))
+                if vault_id == unread:
+                    with pytest.raises(VerificationError):
+                        await opening
+                else:
+                    await opening
+        else:
+            with pytest.raises(RotationUnresolvedError) as caught:
+                await rotate(rooms)
+            assert "did not read back" in caught.value.message
+            assert len(small.journal()) == 1
+            assert leftovers(small) == {"staged key": 1}
+    small.tap.intercept = None
+    for vault_id in small.operator.vaults().values():
+        small.operator.grant(small.agent_id, vault_id, Level.ADMIN)
     await require_whole(small, {})
     assert leftovers(small) == {"retired key": 1}
 
@@ -235,7 +253,7 @@ async def test_a_batch_that_became_incomplete_is_built_again_at_most_three_times
             with pytest.raises(BusyError) as caught:
                 await rotate(rooms)
             assert "old key stays" in caught.value.message
-            assert not leftovers(small)
+            assert leftovers(small) == {"refused key": 1}
         assert await read_everything(rooms.reader) == {**small.values, **{f"{name}/": "" for name in made}}
     assert small.tap.lines().count(ROTATE) == min(times + 1, TRIES)
     assert small.drawn == 1

@@ -11,28 +11,28 @@ from dataclasses import replace
 from typing import Final
 
 import pytest
+from starlette.responses import Response
 
 from r4_mcp.core.wire import FieldType, ItemType
 from r4_mcp.emulator.drafts import FieldDraft
 from r4_mcp.emulator.embedded import PERMISSIONS
-from r4_mcp.secret import SecretKind
+from r4_mcp.errors import RequestRejectedError
+from r4_mcp.secret import KnownSecrets, SecretKind
+from r4_mcp.vault.item_update import FieldChange, ItemChange
 from r4_mcp.vault.runtime import VaultRuntime
+from tests.switchboard import Exchange
 from tests.vault.rooms import draft
 
 from .conftest import COLD, WARM
-from .dying import Death
 from .enumeration import Operation, die_everywhere
 from .invariants import remembered_on_disk
-from .judges import CreationJudge, ReadingJudge, RegistrationJudge, RotationJudge
+from .judges import WriteJudge, ReadingJudge, RefusalJudge, RegistrationJudge, RotationJudge
+from .losses import ROTATE, quietly
 from .small_world import SmallWorld, write_agent
 
 NEW: Final = "New"
 VALUE: Final = "a value of the crash tests"
 UNREGISTERED: Final = "unregistered"
-
-
-async def quietly(_: int, __: int) -> None:
-    """Watch no progress."""
 
 
 async def rotate(_: SmallWorld, rooms: VaultRuntime) -> None:
@@ -48,6 +48,14 @@ async def create_item(world: SmallWorld, rooms: VaultRuntime) -> None:
 async def create_vault(_: SmallWorld, rooms: VaultRuntime) -> None:
     """Create a vault."""
     await rooms.writer.create_vault(NEW, None, None)
+
+
+async def update_item(world: SmallWorld, rooms: VaultRuntime) -> None:
+    """Change a value of an item."""
+    vault = await rooms.reader.vault(world.vault_id())
+    secret = KnownSecrets().text(VALUE, SecretKind.FIELD)
+    change = ItemChange(None, (FieldChange("Token", secret),))
+    await rooms.writer.update_item(vault.id, vault.summary.checkpoint.items[0].id, change)
 
 
 async def read_one(world: SmallWorld, rooms: VaultRuntime) -> None:
@@ -72,7 +80,7 @@ async def test_a_rotation_that_dies_anywhere(small: SmallWorld, *, every_call: b
 
 async def test_a_new_item_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
     """It is there once, or never begun; asked for again, it is there once."""
-    judge = CreationJudge(await remembered_on_disk(small), create_item, {f"One/{NEW}/Token": VALUE})
+    judge = WriteJudge(await remembered_on_disk(small), create_item, {f"One/{NEW}/Token": VALUE})
     tally = await die_everywhere(small, Operation(create_item), judge, every_call=every_call)
     judge.report("create an item", tally)
     assert len(judge.outcomes) == 3
@@ -80,10 +88,37 @@ async def test_a_new_item_that_dies_anywhere(small: SmallWorld, *, every_call: b
 
 async def test_a_new_vault_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
     """It is there once and opens, or never begun; asked for again, it is there once."""
-    judge = CreationJudge(await remembered_on_disk(small), create_vault, {f"{NEW}/": ""})
+    judge = WriteJudge(await remembered_on_disk(small), create_vault, {f"{NEW}/": ""})
     tally = await die_everywhere(small, Operation(create_vault), judge, every_call=every_call)
     judge.report("create a vault", tally)
     assert len(judge.outcomes) == 3
+
+
+async def test_a_changed_item_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
+    """Its value is the old one or the new one, and the new one if the change was begun; asked for again, the new one."""
+    judge = WriteJudge(await remembered_on_disk(small), update_item, {"One/Item/Token": VALUE})
+    tally = await die_everywhere(small, Operation(update_item), judge, every_call=every_call)
+    judge.report("update an item", tally)
+    assert len(judge.outcomes) == 3
+
+
+async def test_a_refused_rotation_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:
+    """The old key goes on; where the refusal was not settled, the same rotation is tried again or a person gives it up."""
+
+    async def refuse(world: SmallWorld) -> None:
+        async def refusing(exchange: Exchange) -> Response | None:
+            return Response(status_code=400) if exchange.line == ROTATE else None
+
+        world.tap.intercept = refusing
+
+    async def refused(_: SmallWorld, rooms: VaultRuntime) -> None:
+        with pytest.raises(RequestRejectedError):
+            await rooms.rotation.rotate(quietly)
+
+    judge = RefusalJudge(await remembered_on_disk(small))
+    tally = await die_everywhere(small, Operation(refused, WARM, refuse), judge, every_call=every_call)
+    judge.report("refused rotation", tally)
+    assert {"old key", "new key"} <= set(judge.outcomes)
 
 
 async def test_a_first_contact_that_dies_anywhere(small: SmallWorld, *, every_call: bool) -> None:

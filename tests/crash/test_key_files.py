@@ -1,4 +1,4 @@
-"""An unfinished rotation whose key files were lost, damaged or exchanged: the old key goes on, and a person is told which file."""
+"""An unfinished rotation whose key files were lost, damaged or exchanged: the old key goes on, a person is told which file."""
 
 from __future__ import annotations
 
@@ -108,17 +108,22 @@ async def test_what_a_person_is_told_names_the_file(small: SmallWorld, spoil: Ca
 async def test_a_rotation_that_the_service_never_accepted_can_be_abandoned(
     small: SmallWorld, spoil: Callable[[SmallWorld, Path], None], code: str
 ) -> None:
-    """For a person, whatever is wrong with the staged key: the old key stays, nothing is left, and a new rotation goes through."""
+    """For a person, whatever is wrong with the staged key: it is set aside, the old key stays, a new rotation goes through."""
     assert code
     await interrupt(small, acted=False)
-    spoil(small, staged_file(small))
+    path = staged_file(small)
+    spoil(small, path)
+    left = path.read_bytes() if path.exists() else None
     before = small.active_fingerprint()
     async with small.runtime() as rooms:
         assert await rooms.rotation.abandon() == await rooms.registration.ensure(fresh=True)
         with pytest.raises(NotFoundError):
             await rooms.rotation.abandon()
     assert small.journal() == ()
-    assert small.kept_keys() == {}
+    # It was sent, so its only copy does not hang on the service's word.
+    assert [kept.read_bytes() for kept in small.keys.glob("*.pem")] == ([] if left is None else [left])
+    for kept in small.keys.glob("*.refused-*.pem"):
+        kept.unlink()
     assert small.active_fingerprint() == before
     await require_whole(small, {})
     async with small.runtime() as rooms:

@@ -95,6 +95,39 @@ def _single_field() -> Json:
     }
 
 
+def _sync_page() -> Json:
+    line: dict[str, Json] = {"id": VAULT, "name": "Production", "dataClassification": "INTERNAL", "itemCount": 2}
+    bare: list[Json] = [line.payload() for line in FIELDS]
+    synced: dict[str, Json] = {
+        "vault": line,
+        "wrappedKey": _wrapped_key(),
+        "directory": directory_json([person()]),
+        "summaryCheckpoint": _summary(),
+        "items": [{**ITEMS[0].payload(), "vaultId": VAULT, "fields": bare, "detailCheckpoint": _detail()}],
+    }
+    return {
+        "cursor": "12-34-0123456789abcdef",
+        "more": True,
+        "full": False,
+        "vaults": [synced],
+        "removedVaultIds": [identifier("removed vault")],
+        "removedItems": [{"vaultId": VAULT, "itemId": identifier("removed item")}],
+    }
+
+
+def _search() -> Json:
+    item: dict[str, Json] = {"vaultId": VAULT, "itemId": ITEM, "fieldId": None, "matched": "item"}
+    field: dict[str, Json] = {**item, "fieldId": FIELDS[0].id, "matched": "field"}
+    vault: dict[str, Json] = {**item, "itemId": None, "matched": "vault"}
+    return {"results": [vault, item, field, {**item, "matched": "website"}]}
+
+
+def _environment() -> Json:
+    field = _single_field()
+    assert isinstance(field, dict)
+    return {"vaultId": VAULT, "fields": [{**field, "isEnvironmentVariable": True}], "count": 1}
+
+
 def _wrapped_key() -> Json:
     entry = WrappedKey(VAULT, person().id, person().ref, 1, b64_encode(bytes(256)), "")
     return {**entry.signed_payload(), "wrappedDekSignature": sign(key(), Context.WRAPPED_DEK, entry.signed_payload())}
@@ -144,6 +177,9 @@ def documents() -> dict[str, bytes]:
         "item listing": _item_listing(),
         "item": _item(),
         "field": _single_field(),
+        "environment fields": _environment(),
+        "sync page": _sync_page(),
+        "search": _search(),
         "me": me,
         "key registration": {"encryptionKeyId": VAULT, "publicKey": key().public.pem, "fingerprint": "5" * 64},
         "creation": {"id": VAULT},

@@ -20,6 +20,7 @@ from r4_mcp.core.directory import advance, read_directory
 from r4_mcp.core.encoding import Json, canonical, parse_json
 from r4_mcp.core.envelope import DEK_SIZE, Place, open_envelope
 from r4_mcp.core.keys import load_public_key
+from r4_mcp.core.sync import read_search, read_sync_page
 from r4_mcp.core.trust import VaultTrust
 from r4_mcp.core.trust_codec import dump_trust, read_trust
 from r4_mcp.core.wire import FieldInstanceId, read_wrapped_key
@@ -125,6 +126,9 @@ TARGETS: Final[dict[str, tuple[Target, tuple[type[Exception], ...]]]] = {
     "item listing": (_reader(served.read_items), (MalformedError,)),
     "item": (_reader(served.read_item), (MalformedError,)),
     "field": (_reader(served.read_field), (MalformedError,)),
+    "environment fields": (_reader(served.read_environment_fields), (MalformedError,)),
+    "sync page": (_reader(read_sync_page), (MalformedError,)),
+    "search": (_reader(read_search), (MalformedError,)),
     "me": (_reader(served.read_me), (MalformedError,)),
     "key registration": (_reader(served.read_registration), (MalformedError,)),
     "creation": (_reader(served.read_created), (MalformedError,)),

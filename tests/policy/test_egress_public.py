@@ -132,11 +132,20 @@ def test_a_value_that_becomes_public_stops_alarming() -> None:
     """And the guard looks again: what was published later counts, too."""
     known = KnownSecrets()
     known.text("breakwater", SecretKind.FIELD)
+    known.text("BREAKWATER_KEY", SecretKind.FIELD)
     egress = Egress(known)
-    assert blocks(egress, "The breakwater vault")
-    known.publish(["The breakwater vault"])
-    assert not blocks(egress, "The breakwater vault")
+    leaves = ("The breakwater vault", "see The breakwater vault there", "BREAKWATER_KEY_VALUE")
+    assert all(blocks(egress, leaf) for leaf in leaves)
+    known.publish(["The breakwater vault", "breakwater key", "value"])
+    assert not blocks(egress, *leaves)
     assert blocks(egress, "breakwater")
+
+
+def test_a_spelling_that_is_a_public_text_by_chance_passes_there() -> None:
+    """A password that differs from a word of a name in its capitals only: the name is shown all the same."""
+    egress = guard("LightHouseKeeper", public=("All lighthousekeepers",))
+    assert not blocks(egress, "All lighthousekeepers", "for All lighthousekeepers.")
+    assert blocks(egress, "lighthousekeepers")
 
 
 def test_a_name_that_is_shown_escaped_is_the_same_name() -> None:

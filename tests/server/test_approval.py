@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any, Final
 
 import anyio
@@ -13,6 +15,7 @@ import pytest
 from mcp.client.context import ClientRequestContext
 from mcp.shared.exceptions import MCPError
 
+from r4_mcp.policy.approvals import APPROVAL_SECONDS
 from r4_mcp.server import approval
 from tests.doors import ERAS, Era, Person, World, in_memory, yes
 
@@ -221,14 +224,44 @@ async def test_each_rotation_is_asked_for_anew(world: World, era: Era) -> None:
     person = Person()
     async with in_memory(world.environment, era, person) as door:
         first = await door.ok("rotate_key")
+        second = await door.ok("rotate_key")
         person.reply = types.ElicitResult(action="decline")
         with nothing_happens(world):
             await door.refused("rotate_key", "denied")
-        person.reply = yes()
-        second = await door.ok("rotate_key")
     assert second["previous_key_id"] == first["key_id"]
     assert len(person.asked) == 3
     assert first["fingerprint"] in person.asked[1].message
+
+
+@every_era
+async def test_nobody_is_worn_down_by_the_same_question(world: World, era: Era, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a no this process does not ask again, whatever the person would say now, until an answer's time is over."""
+    person = Person(types.ElicitResult(action="decline"))
+    async with in_memory(world.environment, era, person) as door:
+        with nothing_happens(world):
+            await door.refused("rotate_key", "denied")
+            person.reply = yes()
+            for _ in range(3):
+                told = await door.refused("rotate_key", "denied")
+        assert "a moment ago" in told["message"]
+        assert len(person.asked) == 1
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + APPROVAL_SECONDS)
+        monkeypatch.setattr(approval, "time", later)
+        await door.ok("rotate_key")
+        assert len(person.asked) == 2
+
+
+@every_era
+async def test_a_no_to_one_key_is_not_a_no_to_the_next(world: World, era: Era) -> None:
+    """Another process has rotated since: that is another question, and it is asked."""
+    person = Person(types.ElicitResult(action="decline"))
+    async with in_memory(world.environment, era, person) as door:
+        await door.refused("rotate_key", "denied")
+        async with in_memory(world.environment, answer=Person()) as other:
+            await other.ok("rotate_key")
+        with nothing_happens(world):
+            await door.refused("rotate_key", "denied")
+    assert len(person.asked) == 2
 
 
 @every_era

@@ -1,0 +1,208 @@
+"""Changing an item: exactly once, to the item that was read, with untouched fields untouched."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import pytest
+from starlette.responses import Response
+
+from r4_mcp.core.wire import FieldType, ItemId, VaultId
+from r4_mcp.errors import InvalidArgumentError, NetworkError, PermissionDeniedError, VersionConflictError
+from r4_mcp.secret import KnownSecrets, SecretKind
+from r4_mcp.vault.item_update import FieldChange, ItemChange
+from r4_mcp.vault.reader import OpenedItem
+from r4_mcp.vault.runtime import VaultRuntime
+from tests.doors import World, in_memory
+from tests.switchboard import Exchange
+
+from .rooms import draft, runtime
+from .test_lost_replies import BrokenOff, Loss, journal_files
+
+NEW: Final = "the value after the change"
+
+
+def is_patch(exchange: Exchange) -> bool:
+    """Match the request that changes an item."""
+    return exchange.method == "PATCH"
+
+
+def new_value(name: str = "Token", text: str = NEW) -> ItemChange:
+    """Return a change of one value."""
+    return ItemChange(None, (FieldChange(name, value=KnownSecrets().text(text, SecretKind.FIELD)),))
+
+
+async def made(rooms: VaultRuntime, world: World) -> tuple[VaultId, ItemId]:
+    """Create the item that is changed."""
+    opened = await rooms.writer.create_item(world.vault_id("Engineering"), draft("Changing", "the value before"))
+    return opened.vault.id, opened.item.checkpoint.item_id
+
+
+async def value_of(rooms: VaultRuntime, opened: OpenedItem, name: str = "Token") -> str:
+    """Read one value."""
+    field = next(field for field in opened.fields if field.line.name == name)
+    located = await rooms.reader.field(opened.vault.id, field.line.id)
+    return (await rooms.reader.open_field(located)).reveal()
+
+
+async def test_only_what_was_asked_for_changes(world: World) -> None:
+    """A value, a name, a new field, one less: everything else keeps its instance, and one version is added."""
+    async with in_memory(world.environment) as door:
+        fields = [{"name": name, "type": "SECRET", "value": f"value of {name}"} for name in ("one", "two", "three")]
+        made = await door.ok("create_item", vault="Engineering", name="Before", type="LOGIN", fields=fields)
+        changes: list[dict[str, Any]] = [
+            {"name": "two", "generate": {"length": 24}},
+            {"name": "three", "remove": True},
+            {"name": "four", "add": "TEXT", "value": "the fourth"},
+        ]
+        world.tap.exchanges.clear()
+        changed = await door.ok("update_item", reference=made["reference"], name="After", fields=changes)
+        sent = next(exchange for exchange in world.tap.exchanges if exchange.method == "PATCH").body.decode()
+        assert made["fields"][0]["reference"].endswith("one")
+        assert changed["checkpoint_version"] == 2
+        assert changed["removed"] == ["three"]
+        assert [(field["name"], field["generated"]) for field in changed["fields"]] == [("two", True), ("four", False)]
+        values = {}
+        for name in ("one", "two", "four"):
+            values[name] = (await door.ok("read_secret", reference=f"r4://Engineering/After/{name}"))["value"]
+        assert (values["one"], values["four"], len(values["two"])) == ("value of one", "the fourth", 24)
+        await door.refused("read_secret", "not_found", reference="r4://Engineering/After/three")
+        await door.refused("describe_item", "not_found", reference="r4://Engineering/Before")
+    for value in values.values():
+        assert value not in sent
+        assert value not in str(changed)
+
+
+@pytest.mark.parametrize("acts", [True, False], ids=["the service acted", "the request never arrived"])
+async def test_a_lost_answer_changes_once(world: World, acts: bool) -> None:  # noqa: FBT001 - a case
+    """The same call finds out; one version is added, whatever got lost."""
+    async with runtime(world) as rooms:
+        place = await made(rooms, world)
+        loss = Loss(world, is_patch, times=1, acts=acts)
+        world.tap.intercept = loss
+        opened = await rooms.writer.update_item(*place, new_value())
+        assert opened.item.checkpoint.version == 2
+        assert await value_of(rooms, opened) == NEW
+    assert len(loss.bodies) == (1 if acts else 2)
+    assert journal_files(world) == []
+
+
+@pytest.mark.parametrize("acts", [True, False], ids=["the service acted", "the request never arrived"])
+async def test_the_next_start_finishes_a_change(world: World, acts: bool) -> None:  # noqa: FBT001 - a case
+    """The entry holds no plaintext; the retry of the same change makes no second one."""
+    async with runtime(world) as rooms:
+        place = await made(rooms, world)
+        loss = Loss(world, is_patch, times=1, acts=acts)
+
+        async def gone(exchange: Exchange) -> Response | None:
+            return await loss(exchange) if not loss.bodies else BrokenOff()
+
+        world.tap.intercept = gone
+        with pytest.raises(NetworkError):
+            await rooms.writer.update_item(*place, new_value())
+    (entry,) = journal_files(world)
+    assert NEW not in entry.read_text()
+    world.tap.intercept = None
+    async with runtime(world) as rooms:
+        opened = await rooms.writer.update_item(*place, new_value())
+        assert opened.item.checkpoint.version == 2
+        assert await value_of(rooms, opened) == NEW
+        assert journal_files(world) == []
+        other = await rooms.writer.update_item(*place, new_value(text="another value, later"))
+        assert other.item.checkpoint.version == 3
+
+
+async def test_a_change_of_somebody_else_is_not_overwritten(world: World) -> None:
+    """Between the read and the request another process changes the item: nothing is stored, and the caller hears of it."""
+    async with runtime(world) as mine, runtime(world) as other:
+        place = await made(mine, world)
+
+        async def first(exchange: Exchange) -> Response | None:
+            if is_patch(exchange):
+                world.tap.intercept = None
+                await other.writer.update_item(*place, new_value(text="the value of the other"))
+            return None
+
+        world.tap.intercept = first
+        with pytest.raises(VersionConflictError):
+            await mine.writer.update_item(*place, new_value())
+        opened = await mine.reader.item(*place)
+        assert await value_of(mine, opened) == "the value of the other"
+    assert journal_files(world) == []
+
+
+async def test_a_change_beside_another_item_is_signed_anew(world: World) -> None:
+    """Only the vault moved meanwhile: the same change is made above it, with the same ids."""
+    async with runtime(world) as mine, runtime(world) as other:
+        place = await made(mine, world)
+        bodies: list[bytes] = []
+
+        async def first(exchange: Exchange) -> Response | None:
+            if is_patch(exchange):
+                bodies.append(exchange.body)
+                if len(bodies) == 1:
+                    await other.writer.create_item(place[0], draft("Neighbour"))
+            return None
+
+        world.tap.intercept = first
+        opened = await mine.writer.update_item(*place, new_value())
+        assert await value_of(mine, opened) == NEW
+        assert len(bodies) == 2
+
+
+async def test_a_refusal_changes_nothing(world: World) -> None:
+    """A clear refusal settles the entry; the item is as it was."""
+    async with runtime(world) as rooms:
+        place = await made(rooms, world)
+
+        async def refuse(exchange: Exchange) -> Response | None:
+            return Response(b'{"error":{"code":"permission_denied"}}', status_code=403) if is_patch(exchange) else None
+
+        world.tap.intercept = refuse
+        with pytest.raises(PermissionDeniedError):
+            await rooms.writer.update_item(*place, new_value())
+        assert await value_of(rooms, await rooms.reader.item(*place)) == "the value before"
+    assert journal_files(world) == []
+
+
+BAD: Final = {
+    "a field that is not there": ItemChange(None, (FieldChange("Nope", remove=True),)),
+    "a value for a field that is not there": new_value("Nope"),
+    "a new field of a name that is there": ItemChange(
+        None, (FieldChange("Token", value=KnownSecrets().text("x", SecretKind.FIELD), add=FieldType.TEXT),)
+    ),
+    "the last field": ItemChange(None, (FieldChange("Token", remove=True),)),
+}
+
+
+@pytest.mark.parametrize("change", BAD.values(), ids=BAD)
+async def test_what_can_not_be_changed_is_refused_before_anything_is_sent(world: World, change: ItemChange) -> None:
+    """Nothing leaves, nothing is in the journal."""
+    async with runtime(world) as rooms:
+        place = await made(rooms, world)
+        world.tap.exchanges.clear()
+        with pytest.raises(InvalidArgumentError):
+            await rooms.writer.update_item(*place, change)
+        assert not any(is_patch(exchange) for exchange in world.tap.exchanges)
+    assert journal_files(world) == []
+
+
+CALLS: Final[dict[str, dict[str, Any]]] = {
+    "nothing to change": {},
+    "both a value and a wish": {"fields": [{"name": "a", "value": "x", "generate": {"length": 20}}]},
+    "neither": {"fields": [{"name": "a"}]},
+    "removing with a value": {"fields": [{"name": "a", "remove": True, "value": "canary-zebra"}]},
+    "one field twice": {"fields": [{"name": "a", "value": "x"}, {"name": "a", "remove": True}]},
+    "a type that is none": {"fields": [{"name": "a", "add": "FILE", "value": "x"}]},
+    "an empty name": {"name": " "},
+}
+
+
+@pytest.mark.parametrize("arguments", CALLS.values(), ids=CALLS)
+async def test_a_call_that_makes_no_sense_is_refused(world: World, arguments: dict[str, Any]) -> None:
+    """The argument is named, its value is not."""
+    async with in_memory(world.environment) as door:
+        fields = [{"name": "a", "type": "SECRET", "value": "some value"}, {"name": "b", "type": "TEXT", "value": "b"}]
+        made = await door.ok("create_item", vault="Engineering", name="Sense", type="LOGIN", fields=fields)
+        payload = await door.refused("update_item", "invalid_argument", reference=made["reference"], **arguments)
+        assert "zebra" not in str(payload)
