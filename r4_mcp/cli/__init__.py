@@ -227,6 +227,28 @@ def _exposure(given: argparse.Namespace, settings: Settings, known: KnownSecrets
     return 0
 
 
+def _policy(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:
+    import anyio  # noqa: PLC0415
+
+    from r4_mcp.cli.policy import policy_allow, policy_check, policy_explain  # noqa: PLC0415
+    from r4_mcp.cli.printing import say  # noqa: PLC0415
+    from r4_mcp.policy.policy_file import PolicySource  # noqa: PLC0415
+    from r4_mcp.policy.rules import Action, Verdict  # noqa: PLC0415
+
+    source = PolicySource(settings.policy, named=settings.policy_named)
+
+    async def run() -> list[str]:
+        if given.ask == "explain":
+            return await policy_explain(settings, known, source, given.reference, local=given.local)
+        choice = (Verdict(given.decision), Action(given.action))
+        return await policy_allow(
+            settings, known, source, given.reference, decision=choice[0], action=choice[1], local=given.local
+        )
+
+    say(policy_check(settings, source) if given.ask == "check" else anyio.run(run), known)
+    return 0
+
+
 _WITHOUT_SETTINGS: Final[dict[str, Callable[[argparse.Namespace, KnownSecrets], int]]] = {"emulator": _emulator, "demo": _demo}
 _WITH_SETTINGS: Final[dict[str, Callable[[argparse.Namespace, Settings, KnownSecrets], int]]] = {
     "serve": _serve,
@@ -236,4 +258,5 @@ _WITH_SETTINGS: Final[dict[str, Callable[[argparse.Namespace, Settings, KnownSec
     "doctor": _doctor,
     "audit": _audit,
     "exposure": _exposure,
+    "policy": _policy,
 }

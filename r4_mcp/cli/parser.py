@@ -114,6 +114,18 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     exposure = commands.add_parser("exposure", help="what agents were shown since it was last cleared, and what to rotate")
     exposure.add_argument("--clear", action="store_true", help="begin a new ledger after printing this one")
     _add_local(exposure)
+    policy = commands.add_parser("policy", help="what agents may do: check the file, explain a decision, write a rule")
+    _add_profile(policy)
+    asks = policy.add_subparsers(dest="ask", required=True, metavar="action")
+    _add_local(asks.add_parser("check", help="check the policy file, and print what it comes to"))
+    explain = asks.add_parser("explain", help="say which rule decides about a vault, an item or a field, and why")
+    explain.add_argument("reference", help="r4://vault, r4://vault/item or r4://vault/item/field")
+    _add_local(explain)
+    allow = asks.add_parser("allow", help="write a rule about what a reference names; it is stored by id")
+    allow.add_argument("reference", help="as for explain")
+    allow.add_argument("--action", default="reveal", choices=["reveal", "create", "update", "archive"])
+    allow.add_argument("--decision", default="allow", choices=["allow", "ask", "deny"], help="default allow")
+    _add_local(allow)
 
 
 def _add_trust_actions(trust: argparse.ArgumentParser) -> None:

@@ -106,6 +106,8 @@ def local_settings(settings: Settings, known: KnownSecrets) -> tuple[Settings, E
     own = replace(
         own,
         switches=settings.switches,
+        policy=settings.policy,
+        policy_named=settings.policy_named,
         home=settings.home,
         trust_store=settings.trust_store,
         trust=settings.trust,
@@ -184,7 +186,7 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
     if settings.api_key is not None and not settings.problems:
         runtime = _runtime(settings, known, MachineClient(http, base_url, settings.api_key), service_name)
         cursors = Cursors(settings.api_key, known)
-    policy = PolicySource(settings.home / "policy.toml", named=False)
+    policy = PolicySource(settings.policy, named=settings.policy_named)
     oversight = None if runtime is None else open_oversight(settings, runtime.owner, policy.current().budget)
     parts = Parts(
         runtime=runtime,

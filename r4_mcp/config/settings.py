@@ -34,7 +34,7 @@ from r4_mcp.vault.key_file import KeySource
 ChoiceT = TypeVar("ChoiceT", SignerTrust, CheckpointMode)
 
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
-_PATHS: Final = ("R4_CONFIG", "R4_API_KEY_FILE", "R4_PRIVATE_KEY_PATH", "R4_HOME", "R4_TRUST_STORE_PATH")
+_PATHS: Final = ("R4_CONFIG", "R4_API_KEY_FILE", "R4_PRIVATE_KEY_PATH", "R4_HOME", "R4_TRUST_STORE_PATH", "R4_POLICY")
 
 SETTINGS: Final = {
     "R4_PROFILE": "Profile under R4_HOME that `r4-mcp init` made; --profile wins; default: config.json's.",
@@ -51,6 +51,7 @@ SETTINGS: Final = {
     "R4_TRUST_STORE_PATH": "File that remembers what was verified; default in the profile's folder, else under R4_HOME.",
     "R4_SIGNER_TRUST": "tofu (default) pins a vault's signers at first contact; pinned accepts only fingerprints you added.",
     "R4_CHECKPOINTS": "require (default) refuses answers without signatures; when-present lists them as unverified.",
+    "R4_POLICY": "The operator's policy file (TOML); default policy.toml under R4_HOME.",
     "R4_READ_ONLY": "1 hides every tool that writes.",
     "R4_NO_REVEAL": "1 hides read_secret.",
 }
@@ -63,6 +64,8 @@ class Settings:
 
     Attributes:
         profile: The profile that the credentials come from; None where they come from the environment.
+        policy: The operator's policy file.
+        policy_named: Whether R4_POLICY named it, so that it must be there.
         problems: Why the server can't serve yet, in the order in which they should be solved.
     """
 
@@ -75,6 +78,8 @@ class Settings:
     trust_store: Path
     trust: TrustPolicy
     switches: Switches
+    policy: Path
+    policy_named: bool
     profile: str | None
     problems: tuple[ConfigurationError, ...]
 
@@ -130,6 +135,8 @@ def read_settings(
             checkpoints=_choice(environment, "R4_CHECKPOINTS", CheckpointMode.REQUIRE, CheckpointMode.REQUIRE, problems),
         ),
         switches=read_switches(environment),
+        policy=Path(environment["R4_POLICY"]).expanduser() if environment.get("R4_POLICY") else home / "policy.toml",
+        policy_named=bool(environment.get("R4_POLICY")),
         profile=None if agent.profile is None else agent.profile.name,
         problems=tuple(problems),
     )

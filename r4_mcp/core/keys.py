@@ -121,7 +121,8 @@ def load_private_key(pem: bytes, *, passphrase: bytes | None = None) -> PrivateK
         raise PrivateKeyError(f"the private key {wanted}") from None
     except (ValueError, UnsupportedAlgorithm):
         wanted = "" if passphrase is None else ", or the passphrase is wrong"
-        raise PrivateKeyError(f"the private key is not a readable PEM (PKCS#8 or PKCS#1){wanted}") from None
+        step = None if passphrase is None else "Give the right passphrase, or point R4_PRIVATE_KEY_PATH at another key."
+        raise PrivateKeyError(f"the private key is not a readable PEM (PKCS#8 or PKCS#1){wanted}", next_step=step) from None
     if not isinstance(key, rsa.RSAPrivateKey):
         raise PrivateKeyError("the private key is not an RSA key")
     problem = _rule_1(key.public_key())

@@ -34,7 +34,7 @@ from r4_mcp.emulator.signing_keys import active_key
 from r4_mcp.emulator.store import fact
 from r4_mcp.emulator.vault_rows import VaultRow, find_vault, find_wrapped_key, level_of
 from r4_mcp.emulator.views import bare_item_view, vault_view
-from r4_mcp.machine.contract import MAX_SYNC_PAGE, Permission
+from r4_mcp.machine import contract
 
 _CURSOR: Final = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})-([0-9a-f]{16})", re.ASCII)
 _FRAME: Final = 256
@@ -96,7 +96,7 @@ class _Page:
     def take(self, change: _Change) -> bool:
         """Take a change in; false where the page has no room for it (rule 1)."""
         size = _size(change.vault) + _size(change.removed_vault) + sum(_size(one) for one in change.removed_items)
-        if self.size > _FRAME and self.size + size > MAX_SYNC_PAGE:
+        if self.size > _FRAME and self.size + size > contract.MAX_SYNC_PAGE:
             return False
         self.size += size
         self.vaults += [] if change.vault is None else [change.vault]
@@ -126,7 +126,7 @@ def _entry(db: sqlite3.Connection, agent: Agent, key_id: KeyId | None, vault: Va
     wrapped = None if key_id is None else find_wrapped_key(db, vault.id, key_id)
     return {
         "vault": vault_view(vault, None if wrapped is None else key_id),
-        "wrappedKey": wrapped.payload() if wrapped is not None and agent.may(Permission.SECRET_READ) else None,
+        "wrappedKey": wrapped.payload() if wrapped is not None and agent.may(contract.Permission.SECRET_READ) else None,
         "directory": directory_view(db, vault.id, None),
         "summaryCheckpoint": vault.summary,
         "items": items,

@@ -135,6 +135,8 @@ class Watch:
         """
         kept, self._records.kept = self._records.kept, []
         yield Seen(Sink.LOG, "", tuple(kept))
+        sys.stdout.flush()
+        sys.stderr.flush()
         for sink in (Sink.OUTPUT, Sink.ERRORS):
             with (self.folder / sink.name).open("rb") as file:
                 file.seek(self._read.get(sink, 0))

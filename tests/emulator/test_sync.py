@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,12 +16,12 @@ from r4_mcp.core.sync import read_sync_page
 from r4_mcp.core.trust import SignerTrust, TrustAnchors, VaultTrust
 from r4_mcp.core.wire import FieldType, ItemType, VaultId
 from r4_mcp.core.wrapping import advance_dek
-from r4_mcp.emulator import sync_pages
 from r4_mcp.emulator.drafts import FieldDraft
 from r4_mcp.emulator.fresh import new_id
 from r4_mcp.emulator.store import set_fact
 from r4_mcp.errors import TransparencyError
-from r4_mcp.machine.contract import MAX_SYNC_PAGE, Level, Permission
+from r4_mcp.machine import contract
+from r4_mcp.machine.contract import Level, Permission
 from r4_mcp.secret import SecretKind
 
 from .client import AgentClient
@@ -99,7 +100,14 @@ async def test_growth_of_a_log_is_proven_by_the_directory_alone(scene: Scene) ->
     assert grown.head == synced.directory.head
 
 
-Event: TypeAlias = Callable[[Scene], Any]
+Event: TypeAlias = Callable[[Scene], object]
+
+
+async def play(scene: Scene, event: Event) -> None:
+    """Let something happen."""
+    happened = event(scene)
+    if inspect.isawaitable(happened):
+        await happened
 
 
 def add_item(vault: str) -> Event:
@@ -148,9 +156,7 @@ def several(*events: Event) -> Event:
 
     async def event(scene: Scene) -> None:
         for one in events:
-            happened = one(scene)
-            if happened is not None:
-                await happened
+            await play(scene, one)
 
     return event
 
@@ -214,9 +220,7 @@ async def test_a_delta_tells_what_happened_and_no_more(
     scene: Scene, event: Event, vaults: dict[str, list[str]], gone: tuple[str, ...], items: int
 ) -> None:
     """The vault that changed, with the items that changed; then nothing, until something happens again."""
-    happened = event(scene)
-    if happened is not None:
-        await happened
+    await play(scene, event)
     (page,) = await scene.replica.drain()
     assert (page["full"], told(page)) == (False, vaults)
     assert page["removedVaultIds"] == [getattr(scene, name) for name in gone]
@@ -299,14 +303,14 @@ async def test_pages_are_bounded_and_a_larger_vault_is_a_page_alone(scene: Scene
         scene.world.operator.grant(scene.agent_id, scene.world.vault(name), Level.READ)
     scene.world.operator.grant(scene.agent_id, large, Level.READ)
     scene.world.operator.grant(scene.agent_id, scene.world.vault("Six"), Level.READ)
-    assert sync_pages.MAX_SYNC_PAGE == MAX_SYNC_PAGE == 4_000_000
-    monkeypatch.setattr(sync_pages, "MAX_SYNC_PAGE", 12_000)
+    assert contract.MAX_SYNC_PAGE == 4_000_000
+    monkeypatch.setattr(contract, "MAX_SYNC_PAGE", 12_000)
     replica = Replica(scene.agent)
     pages = await replica.drain()
     assert [page["more"] for page in pages] == [True] * (len(pages) - 1) + [False]
     assert {page["full"] for page in pages} == {True}
     assert len({page["cursor"] for page in pages}) == len(pages)
-    over = [page for page in pages if size_of(page) > sync_pages.MAX_SYNC_PAGE]
+    over = [page for page in pages if size_of(page) > contract.MAX_SYNC_PAGE]
     assert [list(told(page)) for page in over] == [["Large"]]
     assert max(len(page["vaults"]) for page in pages) > 1
     assert replica.held == await fetched_alone(scene.agent)

@@ -291,6 +291,8 @@ EARLY: Final = {
     "a deny of one class": ([says(DENY, classes=(CUI,))], REVEAL, None),
     "a deny of one type": ([says(DENY, types=(FieldType.TOTP,))], REVEAL, None),
     "a deny of one vault": ([says(DENY, vault=VAULT)], REVEAL, None),
+    "a deny of one item": ([says(DENY, item=ITEM)], REVEAL, None),
+    "a deny of one field": ([says(DENY, field=FIELD)], REVEAL, None),
     "a deny of listing": ([says(DENY, Action.LIST)], Action.LIST, "policy rule 1"),
     "a deny of rotating": ([says(DENY, ROTATE)], ROTATE, "policy rule 1"),
     "nothing": ([], Action.REPORT, None),

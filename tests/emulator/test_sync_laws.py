@@ -1,0 +1,214 @@
+"""Whatever is written, in whatever order: what the deltas told is what a full sync tells, and what each endpoint serves."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from r4_mcp.core.keys import PrivateKey, load_private_key
+from r4_mcp.core.wire import FieldType, ItemId, ItemType, VaultId
+from r4_mcp.emulator.app import create_app
+from r4_mcp.emulator.drafts import FieldDraft
+from r4_mcp.emulator.fresh import generate_private_key
+from r4_mcp.emulator.operator import Operator
+from r4_mcp.emulator.store import Store
+from r4_mcp.errors import InvalidArgumentError, NotFoundError, SignerError
+from r4_mcp.machine import contract
+from r4_mcp.machine.contract import Level, Permission
+from r4_mcp.secret import KnownSecrets, SecretKind
+
+from .client import AgentClient
+from .conftest import BITS, Keys, World
+from .item_updates import add, begin, delete, item, put
+from .replica import Replica, fetched_alone
+
+EXAMPLES: Final = int(os.environ.get("R4_SYNC_EXAMPLES", "20"))
+LEVELS: Final = tuple(Level)
+
+
+@dataclass
+class Story:
+    """A world in which things happen, with an agent that syncs now and then and another one that writes too."""
+
+    world: World
+    agent: AgentClient
+    other: AgentClient
+    spare: list[PrivateKey]
+    replica: Replica
+    vaults: list[VaultId] = field(default_factory=list)
+
+    @property
+    def agent_id(self) -> str:
+        """The syncing agent's id."""
+        return self.agent.credentials.agent_id
+
+    def vault(self, number: int) -> VaultId:
+        """Choose a vault that was made, archived ones too."""
+        return self.vaults[number % len(self.vaults)]
+
+    async def held_item(self, who: AgentClient, vault_id: VaultId, number: int) -> ItemId | None:
+        """Choose an item that an agent sees; None where it sees none."""
+        listed = await who.call("GET", f"/vault/{vault_id}/items")
+        items = listed.json()["items"] if listed.is_success else []
+        opens = (await who.call("GET", f"/vault/{vault_id}/wrapped-key")).is_success
+        return ItemId(items[number % len(items)]["id"]) if items and opens else None
+
+
+Step: TypeAlias = Callable[[Story, int], Any]
+
+
+def new_vault(story: Story, number: int) -> None:
+    """Make a vault that the other agent has, and share every second one."""
+    vault_id = story.world.vault(f"Vault {len(story.vaults)}", items=number % 3)
+    story.world.operator.grant(story.other.credentials.agent_id, vault_id, Level.WRITE)
+    story.vaults.append(vault_id)
+    if number % 2:
+        share(story, len(story.vaults) - 1)
+
+
+async def own_vault(story: Story, _: int) -> None:
+    """Have the agent make a vault, if it may read its own key."""
+    story.vaults.append(await story.agent.create_vault(f"Own {len(story.vaults)}"))
+
+
+def share(story: Story, number: int) -> None:
+    """Share a vault, again or at another level."""
+    story.world.operator.grant(story.agent_id, story.vault(number), LEVELS[number % 3])
+
+
+def unshare(story: Story, number: int) -> None:
+    """Take a vault away."""
+    story.world.operator.revoke(story.agent_id, story.vault(number))
+
+
+def add_item(story: Story, number: int) -> None:
+    """Have the operator create an item."""
+    draft = FieldDraft("Token", FieldType.SECRET, story.world.known.text("demo", SecretKind.FIELD))
+    story.world.operator.create_item(story.vault(number), f"Item {number}", ItemType.CUSTOM, [], [draft])
+
+
+def drop_item(story: Story, number: int) -> None:
+    """Have the operator archive an item."""
+    with story.world.store.read() as db:
+        query = "SELECT id FROM items WHERE vault_id = ? AND archived_at IS NULL"
+        found = db.execute(query, (story.vault(number),)).fetchall()
+    if found:
+        story.world.operator.archive_item(story.vault(number), found[number % len(found)]["id"])
+
+
+def archive_vault(story: Story, number: int) -> None:
+    """Archive a vault."""
+    story.world.operator.archive_vault(story.vault(number))
+
+
+def new_dek(story: Story, number: int) -> None:
+    """Give a vault a new key."""
+    story.world.operator.rotate_dek(story.vault(number))
+
+
+def secrets(story: Story, number: int) -> None:
+    """Give or take the permission to read secrets."""
+    change = story.world.operator.revoke_permission if number % 3 == 0 else story.world.operator.grant_permission
+    change(story.agent_id, Permission.SECRET_READ)
+
+
+async def change_item(story: Story, number: int) -> None:
+    """Have one of the agents change an item, if it may."""
+    who, vault_id = (story.agent, story.other)[number % 2], story.vault(number)
+    item_id = await story.held_item(who, vault_id, number)
+    if item_id is None:
+        return
+    changes = ((put(0, "new"),), (item(name="Renamed"),), (add("More", FieldType.TEXT, "x"),), (delete(-1),))[number % 4]
+    with suppress(IndexError, ValueError):  # An item whose fields were deleted one by one.
+        await (await begin(who, vault_id, item_id, *changes)).send()
+
+
+async def new_key(story: Story, number: int) -> None:
+    """Have one of the agents rotate its key."""
+    if not story.spare or Permission.SECRET_READ not in str(await story.agent.get("/me")):
+        return
+    name = ("agent", "other")[number % 2]
+    who: AgentClient = getattr(story, name)
+    new = who.successor(story.spare.pop())
+    body = await who.rotation_body(new)
+    assert (await who.call("POST", "/vault/public-key", body)).is_success
+    setattr(story, name, new)
+
+
+async def one_page(story: Story, _: int) -> None:
+    """Take in one page, with the others still to come."""
+    await story.replica.page()
+
+
+async def all_pages(story: Story, _: int) -> None:
+    """Take in everything."""
+    await story.replica.drain()
+
+
+STEPS: Final[tuple[Step, ...]] = (
+    new_vault,
+    own_vault,
+    share,
+    unshare,
+    add_item,
+    drop_item,
+    archive_vault,
+    new_dek,
+    secrets,
+    change_item,
+    new_key,
+    one_page,
+    all_pages,
+)
+
+
+@pytest.fixture(scope="module")
+def spare() -> tuple[PrivateKey, ...]:
+    """Make keys to rotate to."""
+    return tuple(load_private_key(generate_private_key(BITS)) for _ in range(4))
+
+
+async def tell(directory: Path, keys: Keys, spare: tuple[PrivateKey, ...], steps: list[tuple[Step, int]]) -> None:
+    """Play a story, then compare."""
+    known, store = KnownSecrets(), Store.open(directory)
+    world = World(store, create_app(store), Operator.create(store, keys.operator, known), known, keys)
+    agent, other = await world.registered(0), await world.registered(1)
+    story = Story(world, agent, other, list(spare), Replica(agent))
+    new_vault(story, 2)
+    for step, number in steps:
+        # What can't be done at this point of the story is refused, and nothing happened.
+        with suppress(NotFoundError, SignerError, InvalidArgumentError):
+            happened = step(story, number)
+            if asyncio.iscoroutine(happened):
+                await happened
+    await story.replica.drain()
+    fresh = Replica(agent)
+    await fresh.drain()
+    assert story.replica.held == fresh.held
+    world.operator.grant_permission(story.agent_id, Permission.SECRET_READ)
+    await story.replica.drain()
+    assert story.replica.held == await fetched_alone(agent)
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    steps=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 11)), min_size=4, max_size=25),
+    limit=st.sampled_from([1, 8_000, 4_000_000]),
+)
+def test_what_the_deltas_told_is_what_a_full_sync_tells(
+    keys: Keys, spare: tuple[PrivateKey, ...], steps: list[tuple[Step, int]], limit: int
+) -> None:
+    """Operator and agents write, pages are taken in between: in the end both clients hold what the endpoints serve."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contract, "MAX_SYNC_PAGE", limit)
+        asyncio.run(tell(Path(folder) / "vault", keys, spare, steps))
