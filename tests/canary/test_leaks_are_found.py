@@ -31,6 +31,7 @@ from r4_mcp.policy.egress import Egress
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
 from tests.switchboard import Switchboard
 
+from .canaries import PIECE
 from .conditions import bounded
 from .encodings import needles
 from .looking import Look, without_value
@@ -77,11 +78,17 @@ class Ward:
         return self.look.scene
 
 
-@pytest.fixture
-def ward(planted: Planted, board: Switchboard, tmp_path: Path) -> Ward:
-    """Open a scene and look for all canaries on it."""
+@pytest.fixture(scope="module")
+def scanner(planted: Planted) -> Scanner:
+    """Look for all canaries; to encode them takes longer than a look."""
     scanner = Scanner()
     scanner.add(planted.canaries)
+    return scanner
+
+
+@pytest.fixture
+def ward(planted: Planted, board: Switchboard, tmp_path: Path, scanner: Scanner) -> Ward:
+    """Open a scene to leak on."""
     (tmp_path / "watch").mkdir()
     return Ward(Look(planted, open_scene(planted, tmp_path / "scene", board), Watch(tmp_path / "watch"), scanner))
 
@@ -236,8 +243,9 @@ async def leaking(ward: Ward, leak: Leaking, era: str) -> AsyncIterator[Wire]:
             yield wire
 
 
-@pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize("where", LEAKS)
+@pytest.mark.parametrize(
+    ("where", "era"), [(where, era) for where in LEAKS for era in ERAS[: 1 + (LEAKS[where][0] is Sink.RESULT)]]
+)
 async def test_a_leak_is_found_in_every_encoding(where: str, era: str, ward: Ward) -> None:
     """In its own sink; and where nothing leaks, nothing is found."""
     sink, leak = LEAKS[where]
@@ -296,7 +304,7 @@ def test_every_encoding_of_ours_is_one(piece: str | bytes) -> None:
 async def test_a_product_that_logs_what_it_opens_fails_the_sweep(
     planted: Planted, board: Switchboard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line of logging in the wrong place: the sweep finds it, and the product's own filter does not hide it."""
+    """One line of logging before a value is made known, so that the product's own filter can't stop it: the sweep finds it."""
     honest = KnownSecrets.text
 
     def text(known: KnownSecrets, value: str, kind: SecretKind, *, armed: bool = True) -> Secret[str]:
@@ -306,7 +314,7 @@ async def test_a_product_that_logs_what_it_opens_fails_the_sweep(
     monkeypatch.setattr(KnownSecrets, "text", text)
     sweep = Sweep(planted, board, tmp_path)
     await sweep.run([one for one in bounded(planted) if one.tool == "describe_item" and one.condition.family == "approval"])
-    assert {finding.sink for finding in sweep.findings} == {Sink.LOG}
+    assert {finding.sink for finding in sweep.findings} == {Sink.LOG, Sink.ERRORS}
     assert "API secret" in {finding.hit.label for finding in sweep.findings}
 
 
@@ -318,11 +326,12 @@ async def test_a_product_that_shows_what_it_opened_fails_the_sweep(
     honest = KnownSecrets.text
 
     def text(known: KnownSecrets, value: str, kind: SecretKind, *, armed: bool = True) -> Secret[str]:
-        opened.append(value)
+        if kind is SecretKind.FIELD and armed and len(value) > PIECE:
+            opened.append(value)
         return honest(known, value, kind, armed=armed)
 
     monkeypatch.setattr(KnownSecrets, "text", text)
-    monkeypatch.setattr(gate, "display", lambda shown: f"{shown} {opened[-1]}")
+    monkeypatch.setattr(gate, "display", lambda shown: f"{shown} {opened[-1:]}")
     monkeypatch.setattr(Egress, "check", lambda *_, **__: None)
     sweep = Sweep(planted, board, tmp_path)
     await sweep.run([one for one in bounded(planted) if one.tool == "describe_item" and one.condition.family == "approval"])

@@ -10,8 +10,8 @@ import anyio
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from r4_mcp.core import keys
 from r4_mcp.core.keys import PrivateKey, load_private_key
 from r4_mcp.emulator.fresh import generate_private_key
 from tests.doors import BITS
@@ -60,7 +60,7 @@ def small(session_world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> Iterato
         return session_world.draw().rsa
 
     monkeypatch.setattr(rsa, "generate_private_key", draw)
-    monkeypatch.setattr("r4_mcp.core.keys.load_pem_private_key", functools.cache(keys.load_pem_private_key))
+    monkeypatch.setattr("r4_mcp.core.keys.load_pem_private_key", functools.cache(load_pem_private_key))
     monkeypatch.setattr("httpx._transports.default.create_ssl_context", functools.cache(httpx.create_ssl_context))
     session_world.put_back(WARM)
     yield session_world

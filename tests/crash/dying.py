@@ -1,7 +1,6 @@
 """A process that dies at a chosen call: it writes nothing and sends nothing afterwards, whatever its ``finally`` clauses try.
 
-What this file does not do: know what the process works on, or judge what is left. It stands between our code and the operating
-system and network of its machine; nothing of ours is replaced.
+What this file does not do: know what the process works on, judge what is left, or stand in its way; ``watching`` does that.
 
 Rules:
 1. The calls that count: creating a file or opening it to write, writing, syncing, closing, replacing, unlinking, making a folder,
@@ -14,24 +13,21 @@ Rules:
 
 from __future__ import annotations
 
-import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, TypeVar
-
-import httpx
-import pytest
 
 ResultT = TypeVar("ResultT")
 
-_WRITING: Final = os.O_CREAT | os.O_WRONLY | os.O_RDWR
-_CHANGING: Final = frozenset({"create", "write", "replace", "unlink", "mkdir", "POST", "DELETE"})
+WRITING: Final = os.O_CREAT | os.O_WRONLY | os.O_RDWR
+"""Flags of a file that is opened to be written."""
+
+_HARMLESS: Final = frozenset({"open", "fsync", "close", "GET"})
 
 
 class KilledError(BaseException):
@@ -71,7 +67,7 @@ class Call:
     @property
     def changes(self) -> bool:
         """Whether a kill after it leaves another world than a kill before it."""
-        return self.kind in _CHANGING
+        return self.kind not in _HARMLESS
 
 
 @dataclass
@@ -148,7 +144,7 @@ class Mortal:
     def opened(self, descriptor: int, path: Path, flags: int) -> int:
         """Note an open file."""
         self._open[descriptor] = path
-        if flags & _WRITING:
+        if flags & WRITING:
             self._written.add(descriptor)
         if flags & os.O_EXCL:
             self._unsynced.add(os.fstat(descriptor).st_ino)
@@ -199,142 +195,3 @@ class Mortal:
 
     def _is_unsynced(self, path: Path) -> bool:
         return path.is_file() and path.stat().st_ino in self._unsynced and path.stat().st_size > 0
-
-
-class _Writing:
-    """What ``os.fdopen`` gives for a file of ours: every write goes straight to the file, since the dead flush no buffers."""
-
-    def __init__(self, process: Mortal, descriptor: int, write: Callable[[int, bytes], int]) -> None:
-        self._process = process
-        self._descriptor = descriptor
-        self._write = write
-
-    def write(self, content: bytes) -> int:
-        process, name = self._process, _short(self._process.name_of(self._descriptor))
-        deadly = process.begin(Call("write", name))
-        torn = deadly and process.moment is Moment.TORN
-        written = self._write(self._descriptor, content[: len(content) // 2] if torn else content)
-        process.end(deadly=deadly)
-        return written
-
-    def flush(self) -> None:
-        self._process.require_life()
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def __enter__(self) -> _Writing:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        os.close(self._descriptor)
-
-
-@contextmanager
-def living(process: Mortal) -> Iterator[None]:
-    """Let everything that this Python process does below the roots, and every request, be the mortal process's."""
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            _watch_descriptors(process, patch)
-            _watch_names(process, patch)
-            _watch_network(process, patch)
-            yield
-    finally:
-        # With the real functions back in place.
-        process.bury()
-
-
-def _watch_descriptors(process: Mortal, patch: pytest.MonkeyPatch) -> None:
-    real_open, real_close, real_sync, real_fdopen, real_write = os.open, os.close, os.fsync, os.fdopen, os.write
-    real_flock = fcntl.flock
-
-    def mortal_open(path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
-        def effect() -> int:
-            return process.opened(real_open(path, flags, mode, **rest), Path(path), flags)
-
-        if not process.is_ours(path):
-            return real_open(path, flags, mode, **rest)
-        if not flags & _WRITING:
-            return effect()
-        return process.act(Call("open" if Path(path).exists() else "create", _short(Path(path))), effect)
-
-    def mortal_close(descriptor: int) -> None:
-        path = process.name_of(descriptor)
-        if path is None:
-            real_close(descriptor)
-            return
-        wrote = process.closing(descriptor)
-        # Rule 2: closed in any case, so that nobody waits for the lock of the dead.
-        real_close(descriptor)
-        if wrote:
-            process.act(Call("close", _short(path)), lambda: None)
-
-    def mortal_sync(descriptor: int) -> None:
-        path = process.name_of(descriptor)
-        if path is None:
-            real_sync(descriptor)
-            return
-
-        # The kernel's own sync is left out: it costs time, and what is synced here is what rule 3 keeps.
-        process.act(Call("fsync", _short(path)), lambda: process.synced(descriptor))
-
-    def mortal_fdopen(descriptor: int, mode: str = "r", **rest: Any) -> Any:
-        if process.name_of(descriptor) is None or "w" not in mode:
-            return real_fdopen(descriptor, mode, **rest)
-        return _Writing(process, descriptor, real_write)
-
-    def mortal_flock(descriptor: int, operation: int) -> None:
-        process.require_life()
-        real_flock(descriptor, operation)
-
-    patch.setattr(os, "open", mortal_open)
-    patch.setattr(os, "close", mortal_close)
-    patch.setattr(os, "fsync", mortal_sync)
-    patch.setattr(os, "fdopen", mortal_fdopen)
-    patch.setattr(fcntl, "flock", mortal_flock)
-
-
-def _watch_names(process: Mortal, patch: pytest.MonkeyPatch) -> None:
-    def watch(kind: str, named: int) -> None:
-        """Watch a function that changes the name that is its argument number ``named``."""
-        real = getattr(os, kind)
-
-        def mortal(*paths: Any, **rest: Any) -> Any:
-            path = paths[named]
-            if not process.is_ours(path):
-                return real(*paths, **rest)
-
-            def effect() -> Any:
-                if kind == "replace" or (kind == "unlink" and Path(path).exists()):
-                    process.will_undo(Path(path))
-                return real(*paths, **rest)
-
-            return process.act(Call(kind, _short(Path(path))), effect)
-
-        patch.setattr(os, kind, mortal)
-
-    for kind, named in {"replace": 1, "unlink": 0, "mkdir": 0}.items():
-        watch(kind, named)
-
-
-def _watch_network(process: Mortal, patch: pytest.MonkeyPatch) -> None:
-    real_send = httpx.AsyncHTTPTransport.handle_async_request
-
-    async def mortal_send(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        deadly = process.begin(Call(request.method, request.url.path.rpartition("/machine")[2]))
-        response = await real_send(transport, request)
-        try:
-            process.end(deadly=deadly)
-        except KilledError:
-            await response.aclose()
-            raise
-        return response
-
-    patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", mortal_send)
-
-
-def _short(path: Path | None) -> str:
-    """Name a file without the random part of temporary names."""
-    if path is None:
-        return "?"
-    return f"{path.name[: -len('.0123456789ab')]} (temporary)" if path.name.startswith(".") else path.name

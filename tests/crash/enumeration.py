@@ -3,11 +3,12 @@
 What this file does not do: know what must hold afterwards; the operations bring that along.
 
 Rules:
-1. A first run counts the calls. Then each run dies at one of them, before it or after it; a write dies half way, too; the last one
-   dies after the operation. A request that kills after it was acted on: its reply was never seen.
+1. A first run counts the calls. Then each run dies at one of them, before it or after it; a write dies half way, too; the last
+   one dies after the operation. After a request means: the service acted, and its reply was never seen.
 2. Where something is unsynced, the point is run again with a power cut; anywhere else a power cut leaves what a kill leaves.
-3. Syncing, closing, opening what exists and asking change nothing that outlives the process, and dying after a call of the operating
-   system leaves what dying before the next one leaves. These points repeat others; they are run where every call is asked for.
+3. Syncing, closing, opening what exists and asking change nothing that outlives the process, and dying after a call of the
+   operating system leaves what dying before the next one leaves. These points repeat others; they are run where every call is
+   asked for.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from r4_mcp.errors import R4Error
 from r4_mcp.vault.runtime import VaultRuntime
 
 from .conftest import WARM
-from .dying import Call, Death, KilledError, Moment, Mortal, living
+from .dying import Call, Death, KilledError, Moment, Mortal
 from .small_world import SmallWorld
+from .watching import living
 
 Work = Callable[[SmallWorld, VaultRuntime], Awaitable[None]]
 Prepare = Callable[[SmallWorld], Awaitable[None]]

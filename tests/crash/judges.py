@@ -36,11 +36,18 @@ class Judge:
         self.outcomes[outcome] += 1
         self.left += leftovers(world)
 
-    def report(self, name: str, tally: Tally) -> None:
-        """Print the numbers, and fail with every point that failed."""
+    def report(self, name: str, tally: Tally, *, fewest: int) -> None:
+        """Print the numbers, and fail with every point that failed.
+
+        Args:
+            name: Of the operation.
+            tally: What was done.
+            fewest: How many deaths there are at least, so that an enumeration can't silently become empty.
+        """
         print(tally.line(name))  # noqa: T201 - the numbers are what the run is for
         print(f"  outcomes {dict(self.outcomes)}; left behind {dict(self.left)}")  # noqa: T201 - as above
         assert not tally.failures, "\n".join(tally.failures)
+        assert tally.deaths.total() >= fewest
 
 
 class RotationJudge(Judge):

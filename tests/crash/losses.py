@@ -81,7 +81,9 @@ async def forward(world: SmallWorld, exchange: Exchange, body: bytes | None = No
 
 
 @asynccontextmanager
-async def held(world: SmallWorld, work: Callable[[], Coroutine[None, None, object]], line: str, after: str = "") -> AsyncIterator[None]:
+async def held(
+    world: SmallWorld, work: Callable[[], Coroutine[None, None, object]], line: str, after: str = ""
+) -> AsyncIterator[None]:
     """Run something, and hold it at its first request of a line while the block runs.
 
     Args:

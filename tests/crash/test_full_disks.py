@@ -9,7 +9,7 @@ import errno
 import os
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -49,7 +49,7 @@ class Disk:
         if call == "replace":
             real_replace = os.replace
 
-            def replace(source: Any, target: Any) -> None:
+            def replace(source: str | Path, target: str | Path) -> None:
                 self._spend(Path(target).name)
                 real_replace(source, target)
 
@@ -57,13 +57,13 @@ class Disk:
         else:
             real_open = os.open
 
-            def mortal_open(path: Any, flags: int, mode: int = 0o777, **rest: Any) -> int:
+            def crowded_open(path: str | Path, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
                 if flags & os.O_EXCL:
                     # A temporary file: a dot, the name, a dot, twelve random characters.
                     self._spend(Path(path).name[1:-13])
-                return real_open(path, flags, mode, **rest)
+                return real_open(path, flags, mode, dir_fd=dir_fd)
 
-            patch.setattr(os, "open", mortal_open)
+            patch.setattr(os, "open", crowded_open)
 
     def _spend(self, name: str) -> None:
         if not (self.full and self._pattern.fullmatch(name)):
@@ -77,7 +77,7 @@ class Disk:
 
 @pytest.mark.parametrize("call", ["open", "replace"])
 @pytest.mark.parametrize(("pattern", "room", "accepted"), PLACES.values(), ids=PLACES.keys())
-async def test_a_full_disk_stops_a_rotation_where_it_can_go_on(  # noqa: PLR0913 - fixtures, and a case of the table
+async def test_a_full_disk_stops_a_rotation_where_it_can_go_on(
     small: SmallWorld, monkeypatch: pytest.MonkeyPatch, call: str, pattern: str, room: int, *, accepted: bool
 ) -> None:
     """Nothing was sent: nothing is left. The service has the new key: both are kept, and with room it is finished."""

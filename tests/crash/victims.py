@@ -1,8 +1,8 @@
 """Processes to be killed: started by the tests as ``python -m tests.crash.victims KEY_FILE``.
 
-One process imports everything once and forks a victim for each order, so that a victim costs milliseconds. Orders are JSON lines on
-standard input: ``{"work": …, "environment": …}``; the answer is the victim's process id. ``{"work": "end"}`` waits for that victim
-and answers what it said, or null where it was killed before it could say anything.
+One process imports everything once and forks a victim for each order, so that a victim costs milliseconds. Orders are JSON lines
+on standard input: ``{"work": …, "environment": …}``; the answer is the victim's process id. ``{"work": "end"}`` waits for that
+victim and answers what it said, or null where it was killed before it could say anything.
 
 What this file does not do: kill, or judge.
 """
