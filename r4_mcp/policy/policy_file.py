@@ -272,7 +272,7 @@ def _table(document: Mapping[str, object], key: str) -> dict[str, object]:
 
 
 def _word(value: object, kind: type[WordT], where: str) -> WordT:
-    if value in tuple(kind):
+    if isinstance(value, str) and value in tuple(kind):
         return kind(value)
     raise _wrong(f"{where} is not one of {', '.join(kind)}")
 

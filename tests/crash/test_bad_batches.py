@@ -193,7 +193,7 @@ async def test_a_batch_that_was_spoiled_on_its_way_costs_nothing(
 
 @pytest.mark.parametrize("wrapped_wrong", [1, 2])
 async def test_a_key_that_was_wrapped_for_a_stranger_is_found_when_it_is_read_back(small: SmallWorld, wrapped_wrong: int) -> None:
-    """The service can't see it: one such vault is named, where it is every vault the rotation stays open; granted again, all open."""
+    """The service can't see it. One such vault is named; where it is every vault, the rotation stays open until it is granted."""
 
     async def on_its_way(exchange: Exchange) -> Response | None:
         if exchange.line != ROTATE:

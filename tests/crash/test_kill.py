@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -63,24 +63,26 @@ class Victims:
     def start(self, work: str) -> int:
         """Start a victim; returns its process id."""
         environment = {**self._world.environment, "PATH": os.environ["PATH"]}
-        pid: int = self._order(work=work, environment=environment, vault=self._world.vault_id())
+        pid = self._order(work=work, environment=environment, vault=self._world.vault_id())
+        assert isinstance(pid, int)
         return pid
 
-    def end(self) -> Any:
+    def end(self) -> object:
         """Wait for the end of the victim; returns what it said, None if nothing."""
         return self._order(work="end")
 
-    def run(self, work: str) -> Any:
+    def run(self, work: str) -> object:
         """Run a victim to its end."""
         self.start(work)
         return self.end()
 
-    def _order(self, **order: object) -> Any:
+    def _order(self, **order: object) -> object:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        answer: object = json.loads(self._process.stdout.readline())
+        return answer
 
 
 @pytest.fixture
@@ -177,12 +179,20 @@ async def test_processes_that_are_killed_at_random_moments(small: SmallWorld, vi
 
 async def _recovered(world: SmallWorld, victims: Victims, before: Remembered) -> dict[str, str]:
     """Let a fresh process settle and read everything, and judge what is on disk then."""
-    found: dict[str, str] | None = victims.run("recover")
-    assert found is not None, "a fresh process did not recover"
+    found = victims.run("recover")
+    assert isinstance(found, dict), "a fresh process did not recover"
     assert world.journal() == ()
     assert world.active_fingerprint() == world.key_on_disk().public.fingerprint
     require_not_behind(before, await remembered_on_disk(world))
     return found
+
+
+def _start_and_kill(environment: dict[str, str], killer: Killer) -> None:
+    with subprocess.Popen(
+        _ROTATE, cwd=_REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        killer.wait()
+        process.kill()
 
 
 @pytest.mark.stdio
@@ -196,11 +206,7 @@ async def test_the_command_that_rotates_is_killed_at_random_moments(small: Small
     deadline = time.monotonic() + COMMANDS_SECONDS
     while outcomes.total() < COMMANDS and (outcomes.total() < FEWEST_COMMANDS or time.monotonic() < deadline):
         small.put_back(WARM)
-        with subprocess.Popen(
-            _ROTATE, cwd=_REPOSITORY, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            Killer(small, chance, lasting).wait()
-            process.kill()
+        _start_and_kill(environment, Killer(small, chance, lasting))
         small.service.settle()
         outcomes["half way" if small.journal() else "before or after"] += 1
         assert start(check=False).returncode == 0

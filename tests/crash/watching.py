@@ -1,7 +1,7 @@
 """Stands between our code and the operating system and network of a mortal process's machine.
 
-What this file does not do: decide when it dies. Nothing of ours is replaced: only functions of the standard library and of the HTTP
-library, and only for files below the process's roots.
+What this file does not do: decide when it dies. Nothing of ours is replaced: only functions of the standard library and of the
+HTTP library, and only for files below the process's roots.
 """
 
 from __future__ import annotations

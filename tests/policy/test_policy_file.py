@@ -317,10 +317,12 @@ def test_a_rule_that_the_checker_refuses_is_not_appended(tmp_path: Path) -> None
     assert path.read_text() == VALID
 
 
-def test_a_policy_that_would_grow_too_large_is_left_alone(tmp_path: Path) -> None:
+def test_a_policy_of_the_largest_size_is_read_and_left_alone(tmp_path: Path) -> None:
     """The limit of reading is the limit of writing."""
-    text = ONE_RULE + "#\n" * ((MAX_SIZE - len(ONE_RULE)) // 2)
+    text = (ONE_RULE + "#\n" * MAX_SIZE)[: MAX_SIZE - 1] + "\n"
     path = written(tmp_path, text)
+    assert path.stat().st_size == MAX_SIZE
+    assert len(read_policy(path, named=True).rules) == 1
     with pytest.raises(FileAccessError, match="nothing was written"):
         append_rule(path, RULE)
     assert path.read_text() == text

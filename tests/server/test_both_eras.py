@@ -58,6 +58,10 @@ async def drive(door: Door) -> dict[str, dict[str, Any]]:
     results["list_vaults"] = {**listed, "vaults": [line for line in listed["vaults"] if line["reference"] == vault]}
     results["list_items"] = await door.ok("list_items", vault=vault, limit=10)
     results["describe_item"] = await door.ok("describe_item", reference=item)
+    # Which projects there are is the world's business, as with vaults.
+    results["list_projects"] = {**await door.ok("list_projects"), "projects": []}
+    changes = [{"name": "user", "value": "another era-user"}]
+    results["update_item"] = await door.ok("update_item", reference=item, fields=changes)
     results["read_secret"] = await door.ok("read_secret", reference=item, reason="era test")
     assert results["read_secret"]["value"] == "era password, not short"
     results["rotate_key"] = await door.ok("rotate_key")

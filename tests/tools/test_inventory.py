@@ -19,9 +19,9 @@ from tests.doors import ERAS, Era, World, in_memory
 from .schemas import check_schema
 from .snapshots import FOLDER, served, unconfigured
 
-LISTING: Final = frozenset({"whoami", "list_vaults", "list_items", "describe_item", "exposure"})
-WRITING: Final = frozenset({"create_vault", "create_item", "archive_item", "archive_vault", "rotate_key"})
-DESTRUCTIVE: Final = frozenset({"archive_item", "archive_vault", "rotate_key"})
+LISTING: Final = frozenset({"whoami", "list_projects", "list_vaults", "list_items", "describe_item", "exposure"})
+WRITING: Final = frozenset({"create_vault", "create_item", "update_item", "archive_item", "archive_vault", "rotate_key"})
+DESTRUCTIVE: Final = frozenset({"update_item", "archive_item", "archive_vault", "rotate_key"})
 
 every_tool = pytest.mark.parametrize("tool", ALL_TOOLS, ids=lambda tool: tool.name)
 
