@@ -113,7 +113,7 @@ def _change(db: sqlite3.Connection, agent: Agent, key_id: KeyId | None, vault_id
     if vault is None:
         return _Change() if since is None else _Change(removed_vault=vault_id)
     live = live_items(db, vault_id)
-    changed, whole = changed_items(db, vault_id, cursor.known), not had_grant(db, agent.id, vault_id, cursor.known)
+    changed, whole = changed_items(db, vault_id, cursor.known), was_granted(db, agent.id, vault_id, cursor.known)
     items: list[Json] = [bare_item_view(item, item_fields(db, item.line.id)) for item in live if whole or item.line.id in changed]
     gone = set() if since is None else changed_items(db, vault_id, since) - {item.line.id for item in live}
     return _Change(

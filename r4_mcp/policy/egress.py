@@ -251,10 +251,8 @@ class _PublicTexts:
 
     def _is_reference(self, text: str, needle: str) -> bool:
         from r4_mcp.core.record import is_id  # noqa: PLC0415 - as in _holding
-        from r4_mcp.vault.references import SCHEME, parse_reference  # noqa: PLC0415 - as in _holding
+        from r4_mcp.vault.references import parse_reference  # noqa: PLC0415 - as in _holding
 
-        if not text.startswith(SCHEME):
-            return False
         try:
             reference = parse_reference(text)
         except ReferenceSyntaxError:

@@ -302,11 +302,11 @@ def _rule(number: int, entry: object) -> PolicyRule:
     for action in sorted(actions):
         _check_word(action, verdict, f"{where}: decision")
         for key in sorted(entry.keys() - _ANY_ACTION - AIMED[action]):
-            raise _wrong(f"{where}: {key} says nothing about the action {action.value} (rule 4)")
+            raise _wrong(f"{where}: {key} says nothing about the action {action.value}")
         if verdict is Verdict.ALLOW and action in UNAIMED:
-            raise _wrong(f"{where}: the action {action.value} is allowed under [defaults] only (rule 4)")
+            raise _wrong(f"{where}: the action {action.value} is allowed under [defaults] only")
     if verdict is Verdict.ALLOW and "classification" not in entry:
-        raise _wrong(f"{where}: decision is allow, but no classification says what it opens (rule 4)", _BY_ID)
+        raise _wrong(f"{where}: decision is allow, but no classification says what it opens", _BY_ID)
     vault_id, item_id, field_id = _ids(entry, where)
     return PolicyRule(
         number=number,
@@ -323,9 +323,9 @@ def _rule(number: int, entry: object) -> PolicyRule:
 
 def _check_word(action: Action, verdict: Verdict, where: str) -> None:
     if action is Action.ROTATE and verdict is Verdict.ALLOW:
-        raise _wrong(f"{where} is allow, but rotating the key always asks; ask or deny it (rule 4)")
+        raise _wrong(f"{where} is allow, but rotating the key always asks; ask or deny it")
     if action in {Action.LIST, Action.REPORT} and verdict is Verdict.ASK:
-        raise _wrong(f"{where} is ask, but the action {action.value} can only be allowed or denied (rule 4)")
+        raise _wrong(f"{where} is ask, but the action {action.value} can only be allowed or denied")
 
 
 def _ids(entry: Mapping[str, object], where: str) -> list[str | None]:
@@ -334,9 +334,9 @@ def _ids(entry: Mapping[str, object], where: str) -> list[str | None]:
     for key in ("vault", "item", "field"):
         found = entry.get(key)
         if found is not None and not (isinstance(found, str) and is_id(found)):
-            raise _wrong(f"{where}: {key} is not an id of 24 lowercase hex characters (rule 3)", _BY_ID)
+            raise _wrong(f"{where}: {key} is not an id of 24 lowercase hex characters", _BY_ID)
         if found is not None and None in ids:
-            raise _wrong(f"{where} names one {key} without the id of what holds it (rule 3)", _BY_ID)
+            raise _wrong(f"{where} names one {key} without the id of what holds it", _BY_ID)
         ids.append(found)
     return ids
 
@@ -346,7 +346,7 @@ def _name(entry: Mapping[str, object], where: str) -> str:
     if not isinstance(name, str) or len(name) > MAX_NAME:
         raise _wrong(f"{where}: name is not a text of at most {MAX_NAME} characters")
     if "name" in entry and "vault" not in entry:
-        raise _wrong(f"{where} names something by name only, and a name decides nothing (rule 3)", _BY_ID)
+        raise _wrong(f"{where} names something by name only, and a name decides nothing", _BY_ID)
     return name
 
 

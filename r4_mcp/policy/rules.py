@@ -319,14 +319,14 @@ def deny_early(action: Action, switches: Switches, policy: Policy = DEFAULTS) ->
 
 def _shut(action: Action, switches: Switches, policy: Policy) -> Decision | None:
     if action.is_write and switches.read_only:
-        reason = "this server is read-only: the operator set R4_READ_ONLY (rule 1)"
+        reason = "this server is read-only: the operator set R4_READ_ONLY"
         return Decision(action, Verdict.DENY, "R4_READ_ONLY", reason)
     if action is Action.REVEAL and switches.no_reveal:
-        reason = "this server reveals no values: the operator set R4_NO_REVEAL (rule 1)"
+        reason = "this server reveals no values: the operator set R4_NO_REVEAL"
         return Decision(action, Verdict.DENY, "R4_NO_REVEAL", reason)
     if policy.closed is not None:
         said = f"{policy.closed}; `r4-mcp policy check` says more"
-        reason = f"everything is denied, because the operator's policy can't be used (rule 2): {said}"
+        reason = f"everything is denied, because the operator's policy can't be used: {said}"
         return Decision(action, Verdict.DENY, "policy closed", reason)
     return None
 

@@ -212,9 +212,7 @@ class ItemUpdate:
 
     async def _prepare_again(self, prepared: _Prepared, change: ItemChange | None, opened: OpenedItem) -> _Prepared:
         if change is None:
-            raise ValuesLostError(
-                f"new values of item {prepared.detail.item_id} are sealed under an earlier key of its vault"
-            )
+            raise ValuesLostError(f"new values of item {prepared.detail.item_id} are sealed under an earlier key of its vault")
         return _prepare(opened.item.checkpoint, change, await self._reader.dek(opened.vault))
 
     async def _write_entry(self, vault: ProvenVault, prepared: _Prepared) -> Entry:

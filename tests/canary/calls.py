@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from r4_mcp.core.wire import ItemType
+from r4_mcp.core.wire import FieldType, ItemType
 
 from .vaults import CANARIES, PLACES, PROJECT, REPORTED, SPARE, VALUED, Place, Planted, name_of
 
@@ -50,6 +50,17 @@ def _new_item(turn: int, planted: Planted) -> Arguments:
     return {"vault": CANARIES, "name": f"New {turn}", "type": kind, "websites": websites, "fields": fields}
 
 
+def _change(turn: int, planted: Planted) -> Arguments:
+    item = f"r4://{CANARIES}/{name_of(_KINDS[turn % len(_KINDS)])}"
+    if turn % 2:
+        made: Arguments = {"name": name_of(FieldType.PASSWORD), "generate": {"length": 40}}
+        fields: list[Arguments] = [{"name": name_of(FieldType.NUMBER), "remove": True}, made]
+        return {"reference": item, "name": f"Renamed {turn}", "fields": fields}
+    fields = [{"name": name_of(kind), "value": planted.supplied[kind.value].text} for kind in VALUED]
+    fields.append({"name": "Added", "value": planted.supplied[FieldType.SECRET.value].text, "add": FieldType.SECRET.value})
+    return {"reference": item, "fields": fields}
+
+
 def _report(_: int, planted: Planted) -> Arguments:
     # Nobody's secret, so it is sent; but nothing else may show it.
     return {"summary": "A gap", "details": planted.supplied[REPORTED].text, "desired_outcome": "None"}
@@ -57,6 +68,7 @@ def _report(_: int, planted: Planted) -> Arguments:
 
 RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
     "whoami": lambda *_: {},
+    "list_projects": lambda turn, _: {"project": PROJECT} if turn % 2 else {},
     "list_vaults": lambda turn, _: {"project": PROJECT} if turn % 2 else {},
     "list_items": lambda turn, _: {"vault": CANARIES, "limit": 3} if turn % 2 else {"vault": f"r4://{CANARIES}"},
     "describe_item": lambda turn, _: {"reference": f"r4://{CANARIES}/{name_of(_KINDS[turn % len(_KINDS)])}"},
@@ -65,6 +77,7 @@ RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
     "exposure": lambda *_: {},
     "create_vault": lambda turn, _: {"name": f"New vault {turn}", "classification": "INTERNAL", "project": PROJECT},
     "create_item": _new_item,
+    "update_item": _change,
     "archive_item": lambda *_: {"reference": f"r4://{SPARE}/{name_of(ItemType.CUSTOM)}"},
     "archive_vault": lambda *_: {"reference": f"r4://{SPARE}"},
     "rotate_key": lambda *_: {},
@@ -75,10 +88,13 @@ TURNS: Final = {
     "read_secret": len(PLACES),
     "describe_item": len(_KINDS),
     "create_item": len(_KINDS),
+    "list_projects": 2,
     "list_vaults": 2,
     "list_items": 2,
+    "update_item": 2,
 }
 """Tool → turns in which its right arguments differ; one for every other tool."""
 
-CARRIED: Final = {"create_item": tuple(kind.value for kind in VALUED), "report_gap": (REPORTED,)}
+_VALUES: Final = tuple(kind.value for kind in VALUED)
+CARRIED: Final = {"create_item": _VALUES, "update_item": _VALUES, "report_gap": (REPORTED,)}
 """Tool → supplied canaries that its right arguments carry."""

@@ -16,6 +16,7 @@ Rules:
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,9 +35,13 @@ from .wire import Message, Wire
 _SERVED: Final = frozenset({"machine/client.py:_once:received", "machine/client.py:_refuse:body"})
 """Locals that hold what the service said (rule 4)."""
 
+_INCOMING: Final = re.compile(r"server/(app|approval)\.py:\w+:(ctx|params)")
+"""Locals that are objects of the SDK, which hold the request as it came; a cancellation passes them."""
+
 _GIVEN: Final = ("supplied ", REJECTED_VALUE)
 OPEN: Final[Mapping[str, tuple[str, ...]]] = {
     "machine/client.py:_call:sent": ("API secret",),
+    "server/dispatch.py:call:arguments": _GIVEN,
     "server/dispatch.py:_outcome:arguments": _GIVEN,
     "server/dispatch.py:_run:arguments": _GIVEN,
     "server/dispatch.py:_parse:arguments": _GIVEN,
@@ -121,7 +126,7 @@ class Look:
         if self.scanner.find(b"\n".join(content for _, content in seen.parts), allowed):
             for where, content in seen.parts:
                 for hit in self.scanner.find(content, allowed):
-                    if seen.sink is Sink.LOCALS and where in _SERVED:
+                    if seen.sink is Sink.LOCALS and (where in _SERVED or _INCOMING.fullmatch(where)):
                         continue
                     if seen.sink is Sink.LOCALS and hit.label.startswith(OPEN.get(where, ())):
                         self.excused[where] += 1

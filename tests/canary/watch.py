@@ -154,12 +154,15 @@ class Watch:
     def _changed(self, sink: Sink, folder: Path) -> Iterator[Seen]:
         for path in folder.rglob("*"):
             where = str(path.relative_to(folder))
-            status = path.lstat()
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue  # A database's own files come and go while it is asked; what stays is looked at.
             stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
             if self._stamps.get(path) != stamp:
                 self._stamps[path] = stamp
                 # A name can say as much as a content.
-                content = path.read_bytes() if path.is_file() else b""
+                content = _read(path)
                 yield Seen(sink, where, (("name", where.encode("utf-8", "surrogateescape")), (where, content)))
 
     @contextmanager
@@ -212,3 +215,10 @@ def _diverted(descriptor: int, file: TextIO) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(kept, descriptor)
         os.close(kept)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except FileNotFoundError:
+        return b""  # As above: gone since it was seen.

@@ -7,6 +7,7 @@ import html
 import json
 import re
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -164,6 +165,13 @@ def test_the_error_says_nothing_of_the_value() -> None:
 def test_keys_of_objects_are_not_looked_at() -> None:
     """They are ours: a value that equals a member's name raises no alarm."""
     guard("xenophobia-8").check({"xenophobia-8": "r4://a", "b": {"xenophobia-8": 1}})
+
+
+def test_every_kind_of_sequence_and_mapping_is_walked() -> None:
+    """What the encoder would write is what is looked at."""
+    for payload in ([VALUE], (VALUE,), {"a": ({"b": [0, None, VALUE]},)}, MappingProxyType({"a": VALUE}), VALUE):
+        with pytest.raises(LeakBlockedError):
+            guard(VALUE).check(payload)
 
 
 def test_two_leaves_are_not_read_as_one() -> None:

@@ -23,6 +23,7 @@ from r4_mcp.policy import standing
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.views import display
 from r4_mcp.secret import KnownSecrets, SecretKind
+from r4_mcp.server import dispatch
 from r4_mcp.server.explain import NEXT_STEPS, explain
 from r4_mcp.sinks.spellings import MIN_SUBSTRING
 from r4_mcp.vault.references import screaming_key, write_reference
@@ -99,6 +100,14 @@ def test_a_sentence_that_is_told_with_a_capital_is_the_same_sentence() -> None:
     egress = guard("The tide tables", sentences=("the tide tables are missing",))
     assert not blocks(egress, "The tide tables are missing.")
     assert blocks(egress, "The tide tables are here.")
+
+
+def test_a_format_is_public_in_its_parts() -> None:
+    """What a log line says around its values is our own."""
+    assert dispatch.__name__ in sys.modules
+    egress = guard("refused tool", "refused tools")
+    assert not blocks(egress, "refused tool=read_secret code=denied")
+    assert blocks(egress, "refused tool read_secret")
 
 
 def test_a_value_that_reaches_over_the_end_of_a_public_text_is_a_hit() -> None:
@@ -190,6 +199,7 @@ KEYS: Final[dict[str, tuple[str, bool]]] = {
     "one name alone": ("TIDE_TABLE", True),
     "in a sentence": ("set TIDE_TABLE_API_TOKEN", True),
     "half of it": ("TIDE_TABLE_API", True),
+    "of an unheard item": ("UNHEARD_TABLE_API_TOKEN", True),
 }
 
 
