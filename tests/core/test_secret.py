@@ -123,7 +123,7 @@ def test_a_log_line_shows_a_constant() -> None:
     assert stream.getvalue().count(HIDDEN) == 4
 
 
-@pytest.mark.parametrize("mint", [None, object(), "mint", Secret], ids=repr)
+@pytest.mark.parametrize("mint", [None, object(), "mint", Secret], ids=["none", "an object", "a text", "the class"])
 def test_a_secret_is_made_through_known_secrets_only(mint: object) -> None:
     """Nothing but the module's own object mints one; the refusal does not quote the value."""
     with pytest.raises(TypeError, match="through KnownSecrets only") as refused:

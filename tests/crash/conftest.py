@@ -68,12 +68,6 @@ def small(session_world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 
 @pytest.fixture
-def key_pool(session_world: SmallWorld) -> tuple[PrivateKey, ...]:
-    """Give the key pairs that rotations draw from, in their order."""
-    return session_world.spare_keys
-
-
-@pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     """Give a home of another machine or agent."""
     home = tmp_path / "elsewhere"
@@ -81,15 +75,8 @@ def elsewhere(tmp_path: Path) -> Path:
     return home
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Name the marker of what is left out unless it is asked for."""
-    config.addinivalue_line("markers", "slow: takes minutes; runs only with `-m slow`")
-
-
 @pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["every change", "every call"])
 def every_call(request: pytest.FixtureRequest) -> bool:
     """Say whether to die at calls, too, that leave nothing new behind."""
     every: bool = request.param
-    if every and "slow" not in request.config.option.markexpr:
-        pytest.skip("the changes are enough; every call with -m slow")
     return every

@@ -163,7 +163,7 @@ INNOCENT: Final = (
     "65f0c0ffee65f0c0ffee65f0",
     "item 65f0c0ffee65f0c0ffee65f0 in vault 0123456789abcdef01234567",
     "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-    "libs/math/doc/roots/roots_table_100_msvc_X64_AVX",
+    "cpan/ExtUtils-PL2Bat/lib/ExtUtils/PL2Bat",
     "BSD-3-clause-Aaron-D-Gifford",
     "xX0xX0xX0xX0xX0xX0xX0xX0",
     "commit 3f786850e387550fdab836ed7e6dc881de23001b broke it",
