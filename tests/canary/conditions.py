@@ -170,9 +170,8 @@ def _broken(tool: str, era: str) -> Iterator[Condition]:
         if tool in _WRITERS:
             name = f"{refusal} on writing"
             yield Condition("refused on writing", name, "refused on writing", turn=number, moment=Moment.WRITES, refusal=refusal)
-    for after in (0, 1 + place % 3, 5 + place % 5):
-        name = f"after {after} requests"
-        yield Condition("silence", name, f"silence {name}", moment=Moment.LATE, after=after)
+    for number, after in enumerate((0, 1 + place % 3, 5 + place % 5)):
+        yield Condition("silence", f"after {after} requests", f"silence {number}", moment=Moment.LATE, after=after)
     # Drawn once and the same in every run.
     chance = random.Random(f"{tool} {era}")  # noqa: S311 - not a secret
     for number in range(_MOMENTS):
