@@ -57,6 +57,7 @@ async def _abandon(runtime: VaultRuntime, *, yes: bool) -> list[str]:
 async def _rotate(runtime: VaultRuntime, *, yes: bool) -> list[str]:
     done = await runtime.recovery.settle(writes=True, needs_key=True)
     if done is None:
+        await runtime.rotation.require_possible()
         fingerprint = runtime.key.public.fingerprint
         listed = await runtime.reader.list_vaults()
         _require_yes(f"Replace the key {fingerprint[:16]}… of this agent, and wrap {len(listed)} vault key(s) again?", yes=yes)

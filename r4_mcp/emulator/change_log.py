@@ -113,10 +113,11 @@ def changed_items(db: sqlite3.Connection, vault_id: VaultId, after: int) -> set[
     return {row["item_id"] for row in db.execute(query, (vault_id, after))}
 
 
-def was_granted(db: sqlite3.Connection, agent_id: str, vault_id: VaultId, after: int) -> bool:
-    """Say whether a vault was newly shared with an agent after a change, for the first time or again."""
-    query = "SELECT 1 FROM changes WHERE vault_id = ? AND agent_id = ? AND number > ? AND kind = 'GRANTED'"
-    return db.execute(query, (vault_id, agent_id, after)).fetchone() is not None
+def next_grant(db: sqlite3.Connection, agent_id: str, vault_id: VaultId, after: int) -> int | None:
+    """Return the change by which a vault was next shared with an agent, for the first time or again, after another change."""
+    query = "SELECT MIN(number) FROM changes WHERE vault_id = ? AND agent_id = ? AND number > ? AND kind = 'GRANTED'"
+    (number,) = db.execute(query, (vault_id, agent_id, after)).fetchone()
+    return None if number is None else int(number)
 
 
 def had_grant(db: sqlite3.Connection, agent_id: str, vault_id: VaultId, at: int) -> bool:

@@ -7,7 +7,7 @@ Rules of the wire profile [ours], where the contract leaves the answer open:
    after each page. Pages have at most ``MAX_SYNC_PAGE`` bytes; one entry that is larger is a page alone.
 2. A vault that was shared with the agent after the cursor was made, for the first time or again, comes with all of its items;
    any other comes with those that changed. A client adds what comes to what it has, and takes away what is named as removed.
-3. What is named as removed may be unknown to the client, or named again.
+3. What is named as removed may be unknown to the client, or named again, but the agent could see it once.
 4. All pages of a full sync say ``full``: what the client has and was not told on them is gone.
 5. A cursor names two changes: up to the first, the client knows everything; what was changed last between the two it was told on
    the pages since then. It is good for one agent of one store; any other text is answered in full.
@@ -27,7 +27,7 @@ from typing import Final
 from r4_mcp.core.encoding import Json, compact_json
 from r4_mcp.core.wire import KeyId, VaultId
 from r4_mcp.emulator.accounts import Agent
-from r4_mcp.emulator.change_log import changed_items, changed_vaults, had_grant, last_change, was_granted
+from r4_mcp.emulator.change_log import changed_items, changed_vaults, had_grant, last_change, next_grant
 from r4_mcp.emulator.directory_log import directory_view
 from r4_mcp.emulator.item_rows import item_fields, live_items
 from r4_mcp.emulator.signing_keys import active_key
@@ -106,15 +106,15 @@ class _Page:
 
 
 def _change(db: sqlite3.Connection, agent: Agent, key_id: KeyId | None, vault_id: VaultId, cursor: Cursor) -> _Change:
-    # A vault that was told on an earlier page may be gone on this one, or an item of it.
-    had = (at for at in (cursor.known, cursor.told) if had_grant(db, agent.id, vault_id, at))
-    since = next(had, None)
+    granted = next_grant(db, agent.id, vault_id, cursor.known)
+    # What the client may hold, it holds since then: an earlier page may have told what is gone on this one.
+    since = cursor.known if had_grant(db, agent.id, vault_id, cursor.known) else granted
     vault = None if level_of(db, agent.id, vault_id) is None else find_vault(db, vault_id)
     if vault is None:
         return _Change() if since is None else _Change(removed_vault=vault_id)
     live = live_items(db, vault_id)
-    changed, whole = changed_items(db, vault_id, cursor.known), was_granted(db, agent.id, vault_id, cursor.known)
-    items: list[Json] = [bare_item_view(item, item_fields(db, item.line.id)) for item in live if whole or item.line.id in changed]
+    changed = {item.line.id for item in live} if granted is not None else changed_items(db, vault_id, cursor.known)
+    items: list[Json] = [bare_item_view(item, item_fields(db, item.line.id)) for item in live if item.line.id in changed]
     gone = set() if since is None else changed_items(db, vault_id, since) - {item.line.id for item in live}
     return _Change(
         vault=_entry(db, agent, key_id, vault, items),

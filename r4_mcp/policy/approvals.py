@@ -61,13 +61,19 @@ class UsedApprovals:
         if raw is None:
             return {}
         try:
-            record = exact(parse_json(raw, what="approvals"), "approvals", frozenset({"schema", "used"}))
-            used = Record("approvals", open_record(record.members["used"], "approvals").members)
-            return {nonce: used.integer(nonce) for nonce in used.members}
+            return _nonces(raw)
         except MalformedError as error:
             raise FileAccessError(
                 f"{self._file.path} is damaged: {error.message}", next_step="Move the file away; open questions are asked again."
             ) from None
+
+
+def _nonces(raw: bytes) -> dict[str, int]:
+    record = exact(parse_json(raw, what="approvals"), "approvals", frozenset({"schema", "used"}))
+    if record.integer("schema") != _SCHEMA:
+        raise MalformedError("approvals have another schema than this version writes")
+    used = Record("approvals", open_record(record.members["used"], "approvals").members)
+    return {nonce: used.integer(nonce) for nonce in used.members}
 
 
 def derived_key(api_key: Secret[str], purpose: str, known: KnownSecrets) -> Secret[bytes]:

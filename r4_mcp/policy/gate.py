@@ -53,6 +53,9 @@ _WIDTH: Final = 8
 
 _log: Final = logging.getLogger(__name__)
 _NEW_VAULT_NOTE: Final = "Only this agent can open the vault until someone who can open it shares it with others."
+_HALF_ROTATED_NOTE: Final = (
+    "The new key is in use, but not for every vault: tell the operator. The old one is kept on this machine."
+)
 _ROTATED_NOTE: Final = "The new key is in use. The old one is kept beside it on this machine."
 _ARCHIVED_NOTE: Final = "It left every listing. R4 keeps archived things for audit; an operator can see them."
 
@@ -339,6 +342,7 @@ class Gate:
         # Finished just now, on the way in: whoever approved it did so before the interruption. A second one is not begun.
         done = self._admission.finished_rotation
         if done is None:
+            await runtime.rotation.require_possible()
             key_id = await runtime.registration.ensure()
             fingerprint = runtime.key.public.fingerprint
             question = f"Replace this machine's key {fingerprint[:SHORT_FINGERPRINT]}… by a new one, for every vault?"
@@ -352,7 +356,7 @@ class Gate:
             not_read_back=tuple(write_reference(vault_id) for vault_id in done.unread),
             left_out=tuple(write_reference(vault_id) for vault_id in done.left_out),
             resumed=done.resumed,
-            note=_ROTATED_NOTE,
+            note=_HALF_ROTATED_NOTE if done.unread or done.left_out else _ROTATED_NOTE,
         )
 
     async def exposure(self) -> views.ExposureReport:

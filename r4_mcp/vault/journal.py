@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -136,11 +136,15 @@ class Journal:
         Raises:
             FileAccessError: The folder can't be read, or an entry is damaged.
         """
+        pattern = "*.json" if kind is None else f"{kind.value}-*.json"
+        found: list[tuple[int, str, Path]] = []
         try:
-            pattern = "*.json" if kind is None else f"{kind.value}-*.json"
-            paths = sorted(self._folder.glob(pattern), key=lambda path: (path.stat().st_mtime_ns, path.name))
+            for path in self._folder.glob(pattern):
+                with suppress(FileNotFoundError):  # Settled by another process since the folder was read.
+                    found.append((path.stat().st_mtime_ns, path.name, path))
         except OSError as error:
             raise FileAccessError(f"{self._folder} can't be read: {os.strerror(error.errno or 0)}") from None
+        paths = [path for _, _, path in sorted(found)]
         return tuple(entry for entry in (_read(path) for path in paths) if entry is not None)
 
     def _path(self, kind: EntryKind, entry_id: str) -> Path:

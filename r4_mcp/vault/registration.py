@@ -127,6 +127,8 @@ class Registration:
             if raw is None:
                 return None
             record = exact(parse_json(raw, what="registration"), "registration", _KEYS)
+            if record.integer("schema") != _SCHEMA:
+                return None  # Another version's: the service is asked.
             return record.hex_digest("fingerprint"), KeyId(record.identifier("encryptionKeyId"))
         except (ConfigurationError, MalformedError) as error:
             _log.info("what was remembered of the registration is not used: %s", error.code)

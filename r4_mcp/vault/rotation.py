@@ -122,7 +122,7 @@ class Rotation:
             ServiceError: Refused for good; the old key stays.
             NetworkError: No answer before anything was sent.
         """
-        file = self._file()
+        file, progress = self._file(), _growing(progress)
         with self._journal.rotation_lock():
             plan = self._unfinished()
             if plan is not None:
@@ -136,6 +136,14 @@ class Rotation:
             await anyio.to_thread.run_sync(file.stage, new, key_id)
             plan = Plan(key_id, new.public.fingerprint, previous_id, old.public.fingerprint, State.STAGED, {})
             return await self._carry_out(file, plan, (old, new), progress)
+
+    async def require_possible(self) -> None:
+        """Find out, before anybody is asked, whether the key lives where it can be replaced.
+
+        Raises:
+            ConfigurationError: It does not; says what to do.
+        """
+        await anyio.to_thread.run_sync(self._file().require_replaceable)
 
     async def recover(self, *, submit: bool) -> Rotated | None:
         """Finish a rotation that an earlier process left, if there is one and nobody else is at it.
@@ -333,6 +341,21 @@ class Rotation:
 
 async def _silent(_: int, __: int) -> None:
     """Tell nobody."""
+
+
+def _growing(progress: Progress) -> Progress:
+    """Tell only of what is more than before: a vault that is left out, or a batch that is built again, starts lower (MCP)."""
+    told = most = 0
+
+    async def tell(done: int, total: int) -> None:
+        nonlocal told, most
+        most = max(most, total)
+        done = most if done == total else done
+        if done > told:
+            told = done
+            await progress(done, most)
+
+    return tell
 
 
 def _require_same(answered: tuple[KeyId, str], plan: Plan) -> None:

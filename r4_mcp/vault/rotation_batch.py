@@ -130,7 +130,8 @@ async def _dek(reader: VaultReader, vault_id: VaultId) -> Dek | None:
         return None  # Nothing is wrapped for us there, or it was archived since it was listed: the service knows the same.
     except VerificationError as error:
         # Rule 1; the class, and with it the code, stays.
-        raise type(error)(f"the key was not rotated, because of vault {vault_id}: {error.message}") from None
+        message = f"the key was not rotated, because of vault {vault_id}: {error.message}"
+        raise type(error)(message, next_step=error.next_step) from None
 
 
 async def _check_vault(reader: VaultReader, plan: Plan, vault_id: VaultId) -> None:

@@ -21,9 +21,15 @@ from r4_mcp.secret import Secret
 
 from .vaults import HOSTILE, name_of
 
+Rewrite = Callable[[str], bytes]
 
-def _rewriting(kind: FieldType, change: Callable[[str], bytes]) -> Event:
-    """Seal other octets, made from the value, into the field of this type of the hostile item."""
+
+def rewriting(choose: Callable[[str, FieldType], Rewrite | None]) -> Event:
+    """Return the event that seals other octets into fields, in their places.
+
+    Args:
+        choose: Name of the item and type of the field → how octets are made from its value; None to leave it.
+    """
 
     def event(liar: Liar) -> None:
         with liar.store.write() as db:
@@ -34,9 +40,10 @@ def _rewriting(kind: FieldType, change: Callable[[str], bytes]) -> Event:
                     assert item is not None
                     detail = read_detail(item.detail, "stored detail").checkpoint
                     field = next(line for line in detail.fields if line.id == one.place.field_id)
-                    if (detail.name, field.type) == (name_of(HOSTILE), kind):
+                    rewrite = choose(detail.name, field.type)
+                    if rewrite is not None:
                         # reveal: the operator's own value, made into another one.
-                        value = change(liar.custodian.open_value(dek, one).reveal())
+                        value = rewrite(liar.custodian.open_value(dek, one).reveal())
                         envelope = _seal(dek.key, value, one.place.aad())
                         db.execute("UPDATE field_instances SET envelope = ? WHERE id = ?", (envelope, one.place.instance_id))
 
@@ -52,8 +59,11 @@ def _seal(dek: Secret[bytes], value: bytes, aad: bytes) -> str:
     return compact_json({"v": ENVELOPE_VERSION, "iv": b64_encode(iv), "t": tag, "d": body})
 
 
-def _hostile(name: str, description: str, kind: FieldType, change: Callable[[str], bytes]) -> tuple[Fault, FieldType]:
-    return Fault(name, description, None, prepare=_rewriting(kind, change)), kind
+def _hostile(name: str, description: str, kind: FieldType, rewrite: Rewrite) -> tuple[Fault, FieldType]:
+    def choose(item: str, field: FieldType) -> Rewrite | None:
+        return rewrite if (item, field) == (name_of(HOSTILE), kind) else None
+
+    return Fault(name, description, None, prepare=rewriting(choose)), kind
 
 
 VALUES: Final = (

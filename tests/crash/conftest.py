@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from r4_mcp.core.keys import PrivateKey, load_private_key
+from r4_mcp.core.keys import load_private_key
 from r4_mcp.emulator.fresh import generate_private_key
 from tests.doors import BITS
 from tests.switchboard import Switchboard

@@ -170,7 +170,6 @@ async def test_a_call_that_a_rotation_overtook_is_not_told_of_another_key(small:
         await server.writer.create_item(small.vault_id(), draft("Overtaken"))
 
 
-@pytest.mark.xfail(reason="an entry that is settled between listing and look is taken for an error", strict=True)
 def test_an_entry_that_is_settled_while_the_journal_is_read_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process settles it between the listing and the look at its age."""
     journal = Journal(tmp_path, ("http://localhost", "rk_tests"))

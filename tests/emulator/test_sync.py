@@ -179,7 +179,7 @@ EVENTS: Mapping[str, tuple[Event, dict[str, list[str]], tuple[str, ...], int]] =
     "a vault is shared and shared no more": (
         several(share, lambda scene: scene.world.operator.revoke(scene.agent_id, scene.hidden)),
         {},
-        (),
+        ("hidden",),
         0,
     ),
     "a level changes": (

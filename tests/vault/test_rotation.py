@@ -222,7 +222,6 @@ async def test_a_vault_that_waits_for_its_grant_is_left_out(world: World) -> Non
         assert (await door.ok("whoami"))["waiting_for_grant"] == []
 
 
-@pytest.mark.xfail(strict=True, reason="reading back counts from the vaults of the batch, building from those of the list")
 async def test_progress_grows_where_a_vault_waits_for_its_grant(world: World) -> None:
     """What is left out makes no number smaller than one before it, and the last is the total."""
     environment = await waiting_agent(world)
@@ -334,7 +333,6 @@ async def test_a_vault_that_does_not_verify_stops_the_rotation(world: World, par
         await use(door)
 
 
-@pytest.mark.xfail(strict=True, reason="the refusal that names the vault drops the next step of the one that it wraps")
 async def test_a_signer_that_stops_the_rotation_comes_with_the_command_that_trusts_it(world: World) -> None:
     """A stranger signed a vault: the refusal names the vault, and says what a person can do, as it does everywhere else."""
     fault = find_fault("attacker-signer-added")
