@@ -314,7 +314,7 @@ async def test_a_product_that_logs_what_it_opens_fails_the_sweep(
     monkeypatch.setattr(KnownSecrets, "text", text)
     sweep = Sweep(planted, board, tmp_path)
     await sweep.run([one for one in bounded(planted) if one.tool == "describe_item" and one.condition.family == "approval"])
-    assert {finding.sink for finding in sweep.findings} == {Sink.LOG, Sink.ERRORS}
+    assert {finding.sink for finding in sweep.findings} >= {Sink.LOG, Sink.ERRORS}
     assert "API secret" in {finding.hit.label for finding in sweep.findings}
 
 

@@ -192,24 +192,39 @@ async def test_what_stays_shut_within_is_said(operator: Operator) -> None:
     assert [rule.verdict for rule in operator.rules()] == [Verdict.DENY, Verdict.ALLOW]
 
 
-NOT_WRITTEN: Final[dict[str, tuple[str, Action, type[CallerError]]]] = {
-    "a field is created": ("r4://Production/Stripe/Secret%20Key", Action.CREATE, InvalidArgumentError),
-    "a field is changed": ("r4://Production/Stripe/Secret%20Key", Action.UPDATE, InvalidArgumentError),
-    "a field is archived": ("r4://Production/Stripe/Secret%20Key", Action.ARCHIVE, InvalidArgumentError),
-    "an item is created": ("r4://Production/Stripe", Action.CREATE, InvalidArgumentError),
-    "one vault is listed": ("r4://Production", Action.LIST, InvalidArgumentError),
-    "the key is rotated": ("r4://Production", Action.ROTATE, InvalidArgumentError),
-    "nothing of that name": ("r4://Production/Strip/Secret%20Key", Action.REVEAL, NotFoundError),
-    "no vault of that name": ("r4://Prod", Action.REVEAL, NotFoundError),
-    "a bare name": ("Production", Action.REVEAL, ReferenceSyntaxError),
+NOT_WRITTEN: Final[dict[str, tuple[str, Action, type[CallerError], str]]] = {
+    "a field is created": (
+        "r4://Production/Stripe/Secret%20Key",
+        Action.CREATE,
+        InvalidArgumentError,
+        "create can't name one field",
+    ),
+    "a field is changed": (
+        "r4://Production/Stripe/Secret%20Key",
+        Action.UPDATE,
+        InvalidArgumentError,
+        "update can't name one field",
+    ),
+    "a field is archived": (
+        "r4://Production/Stripe/Secret%20Key",
+        Action.ARCHIVE,
+        InvalidArgumentError,
+        "archive can't name one field",
+    ),
+    "an item is created": ("r4://Production/Stripe", Action.CREATE, InvalidArgumentError, "create can't name one item"),
+    "one vault is listed": ("r4://Production", Action.LIST, InvalidArgumentError, "list is aimed at nothing"),
+    "the key is rotated": ("r4://Production", Action.ROTATE, InvalidArgumentError, "rotate is aimed at nothing"),
+    "nothing of that name": ("r4://Production/Strip/Secret%20Key", Action.REVEAL, NotFoundError, "no item of that name"),
+    "no vault of that name": ("r4://Prod", Action.REVEAL, NotFoundError, "no vault of that name"),
+    "a bare name": ("Production", Action.REVEAL, ReferenceSyntaxError, "starts with r4://"),
 }
 
 
 @pytest.mark.parametrize("what", NOT_WRITTEN)
 async def test_what_can_not_be_written_is_refused(operator: Operator, what: str) -> None:
     """Nothing is made, not even a file."""
-    reference, action, error = NOT_WRITTEN[what]
-    with pytest.raises(error):
+    reference, action, error, told = NOT_WRITTEN[what]
+    with pytest.raises(error, match=told):
         await operator.allow(reference, Verdict.DENY, action)
     assert not operator.path.exists()
 
