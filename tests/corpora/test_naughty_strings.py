@@ -43,7 +43,7 @@ from r4_mcp.policy.views import CreatedItem, display
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.references import parse_reference, write_reference
-from tests.doors import BITS
+from tests.doors import BITS, POLICY, write_private
 
 from .conftest import Tell
 from .reading import naughty_strings
@@ -74,6 +74,8 @@ def home(tmp_path: Path) -> Path:
     """Make a folder that only this user can enter."""
     folder = tmp_path / "home"
     folder.mkdir(mode=0o700)
+    # Five hundred values are read here; the default budget is for agents.
+    write_private(folder / "policy.toml", POLICY)
     return folder
 
 

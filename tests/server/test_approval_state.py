@@ -138,7 +138,7 @@ async def test_a_state_that_was_tampered_with_is_refused(world: World) -> None:
             "no base64": "v1.%%%%",
             "a number": 7,
             "an object": {"nonce": "0" * 32, "subject": ["rotate"]},
-            "our own JSON, unsealed": json.dumps({"nonce": "0" * 32, "subject": ["rotate", world.seeded.agent_key_id, "0"]}),
+            "our own JSON, unsealed": json.dumps({"nonce": "0" * 32, "subject": ["rotate", world.seeded.agent_key_id]}),
         }
         with nothing_happens(world):
             for what, forged in bad.items():
@@ -174,7 +174,7 @@ def seal(world: World, secret: str, **claims: object) -> str:
     """Seal claims as the server does that has this API key; by default those of an honest question."""
     known = KnownSecrets()
     key = derived_key(known.text(secret, SecretKind.API_KEY), "r4-mcp request state v1", known)
-    inner = {"nonce": "0" * 32, "subject": ["rotate", world.seeded.agent_key_id, "0"]}
+    inner = {"nonce": "0" * 32, "subject": ["rotate", world.seeded.agent_key_id]}
     now = time.time()
     arguments = base64.urlsafe_b64encode(hashlib.sha256(b"{}").digest()[:16]).decode().rstrip("=")
     honest = {
@@ -211,7 +211,8 @@ async def test_the_seal_is_not_enough(world: World) -> None:
                 assert_not_a_state(await one.bring(seal(world, secret, **claims())), what)
             assert_not_a_state(await one.bring(seal(world, secret + "x")), "of another API key")
         # So the table above was refused for what it says, and not for how it was made.
-        assert not (await one.bring(seal(world, secret)))["result"]["isError"]
+        taken = (await one.bring(seal(world, secret)))["result"]
+        assert not taken["isError"], taken
     assert rotations(world) == 1
 
 
