@@ -113,10 +113,12 @@ def read_changed_item(record: Record, item: ItemRow, fields: Sequence[FieldRow],
     # Before the fields are looked at: a repeated request is a conflict, not a field that is there already.
     check_version(checkpoint.version, stored.version, "detail")
     line = _next_line(record, item.line)
+    updates = record.parts("updates", open_record)
     after = _Fields(fields)
-    for index, posted in enumerate(record.parts("updates", open_record)):
+    # No item has more fields to change, and none can get more.
+    for index, posted in enumerate(updates[: 2 * MAX_FIELDS]):
         after.apply(posted, f"updates[{index}]")
-    if len(after.lines) > MAX_FIELDS:
+    if len(after.lines) > MAX_FIELDS or len(updates) > 2 * MAX_FIELDS:
         raise MalformedError(f"an item has at most {MAX_FIELDS} fields (write rule 8)")
     if len({field.order for field in after.lines.values()}) != len(after.lines):
         raise MalformedError("two fields have the same order (write rule 7)")

@@ -220,11 +220,11 @@ def two_values_of_one_instance(update: Update) -> Update:
     return posted(1, fieldInstanceId=update.updates[0]["fieldInstanceId"])(update)
 
 
-def too_many_fields(update: Update) -> Update:
-    """Post one field more than an item may have."""
+def many(count: int) -> Change:
+    """Post this many new fields."""
     extra = {"action": "add", "name": "Extra", "type": "TEXT", "value": JUNK}
-    more = [{**extra, "fieldId": new_id(), "fieldInstanceId": new_id()} for _ in range(MAX_FIELDS)]
-    return replace(update, body={**update.body, "updates": more})
+    more = [{**extra, "fieldId": new_id(), "fieldInstanceId": new_id()} for _ in range(count)]
+    return body(updates=more)
 
 
 def history_dropped(update: Update) -> Update:
@@ -260,7 +260,8 @@ REFUSED: Mapping[str, tuple[str, tuple[Change, ...]]] = {
     "the item's name is null": ("body.name", (body(name=None),)),
     "the item's type is unknown": ("body.type", (body(type="PASSPORT"),)),
     "there are too many websites": ("rule 8", (item(websites=("https://example.com",) * (MAX_WEBSITES + 1)),)),
-    "there are too many fields": ("rule 8", (too_many_fields,)),
+    "there are too many fields": ("rule 8", (many(MAX_FIELDS - 1),)),
+    "there are more updates than there can be fields": ("rule 8", (many(2 * MAX_FIELDS + 1),)),
     "the body alone has another name": ("rule 7", (body(name="Other"),)),
     "the body alone has another type": ("rule 7", (body(type="LOGIN"),)),
     "the body alone has other websites": ("rule 7", (body(websites=[]),)),

@@ -125,16 +125,31 @@ async def test_a_broken_connection_is_unreachable_after_three_tries() -> None:
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
 async def test_a_passing_refusal_is_tried_three_times_for_reads_only(status: int) -> None:
-    """GET three times at most; POST and DELETE once, whatever the status."""
+    """GET three times at most; POST, PATCH and DELETE once, whatever the status."""
     async with serving(reply(status, error_body("x"))) as service, client(service.base_url) as machine:
         with pytest.raises(ServiceError):
             await machine.me()
         assert len(service.requests) == 3
-        for call in (machine.create_vault({}), machine.feedback({}), machine.archive_vault(ID), machine.archive_item(ID, ID, {})):
+        for call in (
+            machine.create_vault({}),
+            machine.feedback({}),
+            machine.update_item(ID, {}),
+            machine.archive_vault(ID),
+            machine.archive_item(ID, ID, {}),
+        ):
             service.requests.clear()
             with pytest.raises(ServiceError):
                 await call
             assert len(service.requests) == 1
+
+
+async def test_a_search_changes_nothing_so_it_is_tried_again() -> None:
+    """A POST, and a read all the same."""
+    assert [endpoint for endpoint in contract.ALL_ENDPOINTS if endpoint.is_read and endpoint.method != "GET"] == [contract.SEARCH]
+    async with serving(reply(503)) as service, client(service.base_url) as machine:
+        with pytest.raises(ServiceError):
+            await machine.search("needle")
+    assert len(service.requests) == 3
 
 
 async def test_a_broken_connection_is_never_tried_again_for_writes() -> None:
@@ -202,6 +217,9 @@ async def test_what_is_no_id_never_enters_a_path(bad: str) -> None:
             machine.archive_vault(bad),
             machine.list_vaults(bad),
             machine.create_item(bad, {}),
+            machine.update_item(bad, {}),
+            machine.environment_fields(bad),
+            machine.project(bad),
         ]
         for call in calls:
             with pytest.raises(ValueError, match="24 lowercase hex"):
@@ -232,6 +250,34 @@ async def test_an_answer_that_is_no_http_is_the_networks_fault(head: bytes) -> N
         with pytest.raises(R4Error) as caught:
             await machine.feedback({})
     assert isinstance(caught.value, UnreachableError)
+
+
+PATHS: Final[dict[str, Any]] = {
+    f"GET /vault/{ID}/environment-fields": lambda machine: machine.environment_fields(ID),
+    f"GET /project/{ID}": lambda machine: machine.project(ID),
+    f"PATCH /vault-item/{ID}/update": lambda machine: machine.update_item(ID, {"updates": []}),
+    "GET /vault/sync": lambda machine: machine.sync(),
+    "GET /vault/sync?since=1-2-3": lambda machine: machine.sync("1-2-3"),
+    "GET /vault/sync?since=a%26b%3Dc%23%2F..%2F%0D%0A": lambda machine: machine.sync("a&b=c#/../\r\n"),
+    "POST /search": lambda machine: machine.search("needle & thread", 7),
+}
+
+
+@pytest.mark.parametrize("line", PATHS)
+async def test_a_call_goes_to_its_path(line: str) -> None:
+    """A cursor is whatever the service said, so it can't become another parameter, path or header."""
+    async with serving(reply(200, b"{}")) as service, client(service.base_url) as machine:
+        assert await PATHS[line](machine) == b"{}"
+    method, path = line.split(" ")
+    (head,) = service.requests
+    assert head.splitlines()[0] == f"{method} /api/v1/machine{path} HTTP/1.1"
+
+
+async def test_a_refused_change_names_the_access_that_it_takes() -> None:
+    """The item's vault is not in the path, and the level is told all the same."""
+    async with serving(reply(403, error_body("permission_denied"))) as service, client(service.base_url) as machine:
+        with pytest.raises(PermissionDeniedError, match=r"machine\.vault\.write with WRITE access"):
+            await machine.update_item(ID, {})
 
 
 async def test_the_key_is_in_one_header_only() -> None:
