@@ -22,8 +22,8 @@ _KINDS: Final = tuple(ItemType)
 _UNIQUE: Final = frozenset({ItemType.DATABASE, ItemType.SSH_KEY, ItemType.SERVER, ItemType.CREDIT_CARD})
 """Items whose SCREAMING keys mean one field: no other vault has an item of their name."""
 
-CONTACT: Final = PLACES[1:6:2]
-"""Fields that a process reads before anything goes wrong, so that it holds plaintexts to leak: a password, a URL, a seed."""
+CONTACT: Final = PLACES[1:6:4]
+"""Fields that a process reads before anything goes wrong, so that it holds plaintexts to leak: a password and a seed."""
 
 
 def read_place(turn: int) -> Place:

@@ -97,6 +97,7 @@ async def running(scene: Scene, folder: Path, era: str) -> AsyncIterator[Program
                 await program.wire.open()
                 yield program
                 tasks.cancel_scope.cancel()
+        stdin.close()
         _, program.errors = await asyncio.wait_for(process.communicate(), SECONDS)
     finally:
         if process.returncode is None:
