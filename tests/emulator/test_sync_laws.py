@@ -30,7 +30,7 @@ from r4_mcp.secret import KnownSecrets, SecretKind
 from .client import AgentClient
 from .conftest import BITS, Keys, World
 from .item_updates import add, begin, delete, item, put
-from .replica import Replica, fetched_alone
+from .replica import Replica, fetched_alone, told
 
 EXAMPLES: Final = int(os.environ.get("R4_SYNC_EXAMPLES", "20"))
 LEVELS: Final = tuple(Level)
@@ -215,3 +215,57 @@ def test_what_the_deltas_told_is_what_a_full_sync_tells(
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(contract, "MAX_SYNC_PAGE", limit)
         asyncio.run(tell(Path(folder) / "vault", keys, spare, steps))
+
+
+@pytest.fixture
+async def story(world: World, spare: tuple[PrivateKey, ...], monkeypatch: pytest.MonkeyPatch) -> Story:
+    """Begin a story of three vaults, two of them shared, told one vault a page; everything so far is known."""
+    monkeypatch.setattr(contract, "MAX_SYNC_PAGE", 1)
+    agent, other = await world.registered(0), await world.registered(1)
+    story = Story(world, agent, other, list(spare), Replica(agent))
+    for _ in range(3):
+        make_vault(story, 2)
+    for vault_id in story.vaults[:2]:
+        share(story, vault_id, 0)
+    await story.replica.drain()
+    return story
+
+
+async def test_what_changed_before_the_first_page_is_not_lost_on_the_second(story: Story) -> None:
+    """An item changed, another vault changed, then the first vault once more: its page still has the item."""
+    first, second, _ = story.vaults
+    add_item(story, first, 7)
+    add_item(story, second, 8)
+    story.world.operator.rotate_dek(first)
+    pages = await story.replica.drain()
+    assert [[item["name"] for told in page["vaults"] for item in told["items"]] for page in pages] == [["Item 8"], ["Item 7"]]
+
+
+@pytest.mark.parametrize("event", [drop_item, unshare])
+async def test_what_is_gone_between_two_pages_is_named(story: Story, event: Step) -> None:
+    """A vault came on the first page, and lost something before a change that the second page tells; the third page says so."""
+    first, second, new = story.vaults
+    share(story, new, 0)
+    add_item(story, first, 7)
+    assert list(told(await story.replica.page())) == ["Vault 2"]
+    event(story, new, 0)
+    add_item(story, second, 8)
+    # Whatever happens in the vault afterwards moves what is told of it behind the other one.
+    story.world.operator.rotate_dek(new)
+    assert [list(told(page)) for page in [await story.replica.page(), await story.replica.page()]] == [["Vault 0"], ["Vault 1"]]
+    await story.replica.drain()
+    assert story.replica.held == await fetched_alone(story.agent)
+
+
+async def test_a_vault_that_was_away_between_two_pages_comes_whole(story: Story) -> None:
+    """It was named as removed, so that the client dropped it, and is shared again before the last page."""
+    first, second, _ = story.vaults
+    unshare(story, first, 0)
+    add_item(story, second, 8)
+    assert (await story.replica.page())["removedVaultIds"] == [first]
+    await new_key(story, first, 0)
+    share(story, first, 0)
+    pages = await story.replica.drain()
+    (came,) = [vault for page in pages for vault in page["vaults"] if vault["vault"]["id"] == first]
+    assert len(came["items"]) == 2
+    assert story.replica.held == await fetched_alone(story.agent)
