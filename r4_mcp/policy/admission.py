@@ -209,3 +209,17 @@ def _beyond(spent: Spent) -> Decision:
         f"the reveal budget of {which} is spent ({spent.limit} fields)",
         "This client can't ask the user. Wait, or the operator raises the limits in the policy's [budget].",
     )
+
+
+class Doorway:
+    """What every side of the gate is made of: the wired parts, the call, and its admission.
+
+    Args:
+        parts: What the process is wired with.
+        call: The call that it serves.
+    """
+
+    def __init__(self, parts: Parts, call: Call | None = None) -> None:
+        self._parts = parts
+        self._call = call or Call()
+        self._admission = Admission(parts, self._call)

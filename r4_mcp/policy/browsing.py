@@ -1,0 +1,111 @@
+"""The gate's reading side: what an agent may list and look at. Metadata only.
+
+What this file does not do: open a value.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Final
+
+from r4_mcp.errors import CheckpointMissingError, InvalidArgumentError, NotFoundError
+from r4_mcp.policy import views
+from r4_mcp.policy.admission import Doorway
+from r4_mcp.policy.lines import classification_word, field_line, item_lines, unverified_items, vault_line
+from r4_mcp.policy.rules import Action
+from r4_mcp.policy.views import display, signed_by
+from r4_mcp.vault.concurrently import map_bounded
+from r4_mcp.vault.references import write_reference
+
+VAULTS_PER_PAGE: Final = 50
+DEFAULT_ITEMS: Final = 50
+MAX_ITEMS: Final = 200
+_WIDTH: Final = 8
+
+
+class Browsing(Doorway):
+    """Listings and descriptions."""
+
+    async def list_vaults(self, project: str | None, cursor: str | None) -> views.VaultList:
+        """List the visible vaults, each with its verified metadata or the reason why it is not verified.
+
+        Raises:
+            R4Error: Not configured, refused, unreachable, or a bad cursor.
+        """
+        runtime = await self._admission.ready(Action.LIST)
+        project_id = runtime.project_id if project is None else await runtime.locator.project(project)
+        listing = f"vaults {project_id or ''}"
+        start = self._admission.position(cursor, listing)
+        listed = await runtime.reader.list_vaults(project_id)
+        page = listed[start : start + VAULTS_PER_PAGE]
+        names = [vault.name for vault in listed]
+        lines = await map_bounded(partial(vault_line, runtime, names), page, _WIDTH)
+        return views.VaultList(tuple(lines), self._admission.next_cursor(listing, start + VAULTS_PER_PAGE, len(listed)))
+
+    async def list_projects(self, project: str | None) -> views.ProjectList:
+        """List the projects; for a single one also its vaults.
+
+        Raises:
+            R4Error: Not configured, not found, ambiguous, refused, unreachable.
+        """
+        runtime = await self._admission.ready(Action.LIST)
+        wanted = None if project is None else await runtime.locator.project(project)
+        found = [line for line in await runtime.reader.projects() if wanted is None or line.id == wanted]
+        if wanted is not None and not found:
+            raise NotFoundError("no such project is visible to this agent")
+        vaults = views.VaultList((), None) if wanted is None else await self.list_vaults(wanted, None)
+        lines = tuple(views.ProjectLine(line.id, display(line.name), line.vaults_count) for line in found)
+        return views.ProjectList(lines, vaults.vaults, vaults.next_cursor)
+
+    async def list_items(self, vault: str, cursor: str | None, limit: int | None) -> views.ItemList:
+        """List a vault's items from its verified summary.
+
+        Raises:
+            R4Error: Not found, ambiguous, not verified, refused, unreachable, or a bad cursor.
+        """
+        runtime = await self._admission.ready(Action.LIST)
+        size = DEFAULT_ITEMS if limit is None else limit
+        if not 1 <= size <= MAX_ITEMS:
+            raise InvalidArgumentError(f"the argument limit is not within 1 to {MAX_ITEMS}")
+        try:
+            found = await runtime.locator.vault(vault)
+        except CheckpointMissingError:
+            return unverified_items(await runtime.locator.unverified_vault(vault), size)
+        self._call.ids = (found.vault.id,)
+        listing = f"items {found.vault.id}"
+        start = self._admission.position(cursor, listing)
+        checkpoint = found.vault.summary.checkpoint
+        return views.ItemList(
+            vault=write_reference(found.part),
+            vault_name=display(checkpoint.name),
+            classification=classification_word(checkpoint.classification),
+            items=tuple(item_lines(found, start, size)),
+            total=len(checkpoint.items),
+            next_cursor=self._admission.next_cursor(listing, start + size, len(checkpoint.items)),
+            signed_by=signed_by(found.vault.summary.signer),
+            checkpoint_version=checkpoint.version,
+            verified=True,
+        )
+
+    async def describe_item(self, reference: str) -> views.ItemDescription:
+        """Describe an item from its verified detail.
+
+        Raises:
+            R4Error: Not found, ambiguous, not verified, refused, unreachable.
+        """
+        runtime = await self._admission.ready(Action.LIST)
+        found = await runtime.locator.item(reference)
+        checkpoint = found.opened.item.checkpoint
+        self._call.ids = (checkpoint.vault_id, checkpoint.item_id)
+        return views.ItemDescription(
+            reference=found.reference,
+            id=checkpoint.item_id,
+            name=display(checkpoint.name),
+            type=checkpoint.type.value,
+            vault=write_reference(found.vault_part),
+            websites=tuple(display(website) for website in checkpoint.websites),
+            fields=tuple(field_line(found, field.line.id) for field in found.opened.fields),
+            signed_by=signed_by(found.opened.item.signer),
+            checkpoint_version=checkpoint.version,
+            verified=True,
+        )
