@@ -17,15 +17,14 @@ Rules, cited by errors as "checkpoint rule N":
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from r4_mcp.core.directory import Directory, Signer
-from r4_mcp.core.encoding import Json
 from r4_mcp.core.envelope import Place
 from r4_mcp.core.served import ServedField, ServedItem, ServedItems, ServedSingleField
-from r4_mcp.core.signing import Context, digest, verify
+from r4_mcp.core.signing import Context, verify
 from r4_mcp.core.trust import PinnedDetail, PinnedSigner, PinnedVersion, SignerStatus, VaultTrust
 from r4_mcp.core.wire import (
     DetailCheckpoint,
@@ -48,14 +47,12 @@ class ProvenSummary:
 
     checkpoint: SummaryCheckpoint
     signer: Signer
+    lines: Mapping[ItemId, SignedItem]
+    """The signed lines of its items, by id."""
     field_counts: Mapping[ItemId, int]
     """Unsigned counts, for display only."""
     floor: int
     """The summary version that was verified before this fetch began (0: none): what is served beside it is at least that new."""
-
-    def item(self, item_id: ItemId) -> SignedItem | None:
-        """Return the item's signed line, if the vault holds it."""
-        return next((item for item in self.checkpoint.items if item.id == item_id), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +101,9 @@ def advance_summary(state: VaultTrust, served: ServedItems, directory: Directory
     checkpoint = signed.checkpoint
     if checkpoint.vault_id != vault_id or served.vault_id != vault_id:
         raise DisagreementError(f"the item listing of vault {vault_id} is for another vault (checkpoint rule 1)")
-    payload = checkpoint.payload()
-    signer = _prove_signature(directory, signed, Context.SUMMARY, payload)
+    signer, name = _prove_signature(directory, signed, Context.SUMMARY)
     _not_after_retirement(state, signer, checkpoint.version, vault_id)
-    pinned = _newest(state.summary, checkpoint.version, digest(Context.SUMMARY, payload), f"summary of vault {vault_id}")
+    pinned = _newest(state.summary, checkpoint.version, name, f"summary of vault {vault_id}")
     if state.dek is not None and checkpoint.dek_version < state.dek.version:
         raise RollbackError(
             f"the signed key version of vault {vault_id} went back from {state.dek.version} to {checkpoint.dek_version} "
@@ -123,7 +119,8 @@ def advance_summary(state: VaultTrust, served: ServedItems, directory: Directory
     counts = MappingProxyType(dict(served.field_counts))
     floor = 0 if state.summary is None else state.summary.version
     moved = replace(state, summary=pinned, signers=signers, name=checkpoint.name)
-    return moved, ProvenSummary(checkpoint, signer, counts, floor)
+    lines = MappingProxyType({item.id: item for item in checkpoint.items})
+    return moved, ProvenSummary(checkpoint, signer, lines, counts, floor)
 
 
 def advance_item(
@@ -139,16 +136,26 @@ def advance_item(
         RollbackError: Rule 4, an older version.
         EquivocationError: Rule 4, the same version with other content.
     """
-    state, proven = _advance_detail(state, served.detail, item_id, summary, directory)
-    checkpoint = proven.checkpoint
-    line = SignedItem(checkpoint.item_id, checkpoint.name, checkpoint.type, checkpoint.websites, checkpoint.group_id)
-    if served.line != line or served.vault_id != checkpoint.vault_id:
-        raise DisagreementError(f"item {item_id} was served other than it was signed (checkpoint rule 5)")
-    by_id: dict[FieldId, ServedField] = {field.line.id: field for field in served.fields}
-    if len(by_id) != len(served.fields) or by_id.keys() != {field.id for field in checkpoint.fields}:
-        raise DisagreementError(f"the fields served for item {item_id} are not the signed ones (checkpoint rule 5)")
-    fields = tuple(_prove_field(proven, field, by_id[field.id]) for field in checkpoint.fields)
-    return state, proven, fields
+    pin, proven = _prove_detail(state, served.detail, item_id, summary, directory)
+    fields = _prove_item(proven, served)
+    return _pin_details(state, {item_id: pin}), proven, fields
+
+
+def advance_items(
+    state: VaultTrust, served: Iterable[ServedItem], summary: ProvenSummary, directory: Directory
+) -> tuple[VaultTrust, tuple[ProvenItem, ...]]:
+    """Prove many items of one vault, each exactly as ``advance_item`` does.
+
+    Raises:
+        VerificationError: As ``advance_item``, for the first that fails; nothing is remembered of the others then.
+    """
+    pins: dict[ItemId, PinnedDetail] = {}
+    items: list[ProvenItem] = []
+    for one in served:
+        pins[one.line.id], proven = _prove_detail(state, one.detail, one.line.id, summary, directory)
+        _prove_item(proven, one)
+        items.append(proven)
+    return _pin_details(state, pins), tuple(items)
 
 
 def advance_field(
@@ -164,7 +171,7 @@ def advance_field(
         RollbackError: Rule 4, an older version.
         EquivocationError: Rule 4, the same version with other content.
     """
-    state, proven = _advance_detail(state, served.detail, served.item_id, summary, directory)
+    pin, proven = _prove_detail(state, served.detail, served.item_id, summary, directory)
     checkpoint = proven.checkpoint
     if served.field.line.id != field_id or served.vault_id != checkpoint.vault_id or served.item_name != checkpoint.name:
         raise DisagreementError(f"field {field_id} was served as part of something else (checkpoint rule 1)")
@@ -174,48 +181,55 @@ def advance_field(
     latest = line.instance_ids[-1] if line.instance_ids else None
     if served.instance_id != latest:
         raise DisagreementError(f"field {field_id} was not served in its current instance (checkpoint rule 5)")
-    return state, _prove_field(proven, line, served.field)
+    field = _prove_field(proven, line, served.field)
+    return _pin_details(state, {checkpoint.item_id: pin}), field
 
 
-def _advance_detail(
+def _prove_item(proven: ProvenItem, served: ServedItem) -> tuple[ProvenField, ...]:
+    checkpoint = proven.checkpoint
+    if served.line != checkpoint.line or served.vault_id != checkpoint.vault_id:
+        raise DisagreementError(f"item {checkpoint.item_id} was served other than it was signed (checkpoint rule 5)")
+    by_id: dict[FieldId, ServedField] = {field.line.id: field for field in served.fields}
+    if len(by_id) != len(served.fields) or by_id.keys() != {field.id for field in checkpoint.fields}:
+        raise DisagreementError(f"the fields served for item {checkpoint.item_id} are not the signed ones (checkpoint rule 5)")
+    return tuple(_prove_field(proven, field, by_id[field.id]) for field in checkpoint.fields)
+
+
+def _prove_detail(
     state: VaultTrust,
     signed: Signed[DetailCheckpoint] | None,
     item_id: ItemId,
     summary: ProvenSummary,
     directory: Directory,
-) -> tuple[VaultTrust, ProvenItem]:
+) -> tuple[PinnedDetail, ProvenItem]:
     if signed is None:
         raise CheckpointMissingError(f"item {item_id} came without its signed detail (checkpoint rule 7)")
     checkpoint = signed.checkpoint
     vault_id: VaultId = directory.vault_id
     if checkpoint.item_id != item_id or checkpoint.vault_id != vault_id or summary.checkpoint.vault_id != vault_id:
         raise DisagreementError(f"the detail checkpoint of item {item_id} is for something else (checkpoint rule 1)")
-    payload = checkpoint.payload()
-    signer = _prove_signature(directory, signed, Context.DETAIL, payload)
+    signer, name = _prove_signature(directory, signed, Context.DETAIL)
     pin = state.details.get(item_id)
     remembered = None if pin is None else PinnedVersion(pin.version, pin.digest)
-    pinned = _newest(remembered, checkpoint.version, digest(Context.DETAIL, payload), f"detail of item {item_id}")
+    pinned = _newest(remembered, checkpoint.version, name, f"detail of item {item_id}")
     if pin is not None and checkpoint.version > pin.version:
         _may_be_newer(state, pin, signer, summary, item_id)
-    listed = summary.item(item_id)
-    line = SignedItem(item_id, checkpoint.name, checkpoint.type, checkpoint.websites, checkpoint.group_id)
-    if listed != line:
+    if summary.lines.get(item_id) != checkpoint.line:
         raise DisagreementError(f"summary and detail of item {item_id} contradict each other (checkpoint rule 6)")
     websites = checkpoint.websites if signer.kind is SignerType.USER else None if pin is None else pin.human_websites
     floor = summary.floor if pin is None or checkpoint.version > pin.version else max(pin.summary_floor, summary.floor)
-    details = {**state.details, item_id: PinnedDetail(pinned.version, pinned.digest, websites, floor)}
-    return replace(state, details=MappingProxyType(details)), ProvenItem(checkpoint, signer)
+    return PinnedDetail(pinned.version, pinned.digest, websites, floor), ProvenItem(checkpoint, signer)
+
+
+def _pin_details(state: VaultTrust, pins: Mapping[ItemId, PinnedDetail]) -> VaultTrust:
+    return replace(state, details=MappingProxyType({**state.details, **pins}))
 
 
 def _prove_signature(
-    directory: Directory,
-    signed: Signed[SummaryCheckpoint] | Signed[DetailCheckpoint],
-    context: Context,
-    payload: dict[str, Json],
-) -> Signer:
+    directory: Directory, signed: Signed[SummaryCheckpoint] | Signed[DetailCheckpoint], context: Context
+) -> tuple[Signer, str]:
     signer = directory.find(signed.signer)
-    verify(signer.key, context, payload, signed.signature)
-    return signer
+    return signer, verify(signer.key, context, signed.checkpoint.payload(), signed.signature)
 
 
 def _not_after_retirement(state: VaultTrust, signer: Signer, version: int, vault_id: VaultId) -> None:

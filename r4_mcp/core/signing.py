@@ -42,18 +42,16 @@ def signed_bytes(context: Context, payload: JsonIn) -> bytes:
     return context.value.encode("ascii") + b"\n" + canonical(payload)
 
 
-def digest(context: Context, payload: JsonIn) -> str:
-    """Return the hex SHA-256 that names a payload (rule 3)."""
-    return hashlib.sha256(signed_bytes(context, payload)).hexdigest()
-
-
 def sign(key: PrivateKey, context: Context, payload: JsonIn) -> str:
     """Sign a payload for one purpose; returns standard base64."""
     return b64_encode(key.rsa.sign(signed_bytes(context, payload), _pss(), hashes.SHA256()))
 
 
-def verify(key: PublicKey, context: Context, payload: JsonIn, signature: str) -> None:
+def verify(key: PublicKey, context: Context, payload: JsonIn, signature: str) -> str:
     """Prove that ``key`` signed ``payload`` for ``context``.
+
+    Returns:
+        The digest that names the payload (rule 3).
 
     Raises:
         SignatureError: It did not, or the signature is not one well-formed base64 text.
@@ -62,10 +60,12 @@ def verify(key: PublicKey, context: Context, payload: JsonIn, signature: str) ->
         raw = b64_decode(signature, what="signature", max_size=_MAX_SIGNATURE)
     except MalformedError:
         raise SignatureError(f"the signature for {context.value} is not base64 of at most {_MAX_SIGNATURE} bytes") from None
+    message = signed_bytes(context, payload)
     try:
-        verify_bytes(key, signed_bytes(context, payload), raw)
+        verify_bytes(key, message, raw)
     except SignatureError as error:
         raise SignatureError(f"the signature for {context.value} {error.message}") from None
+    return hashlib.sha256(message).hexdigest()
 
 
 def verify_bytes(key: PublicKey, message: bytes, signature: bytes) -> None:

@@ -171,6 +171,11 @@ class DetailCheckpoint:
     group_id: str | None
     fields: tuple[SignedField, ...]
 
+    @property
+    def line(self) -> SignedItem:
+        """The line that the vault's summary must have for this item."""
+        return SignedItem(self.item_id, self.name, self.type, self.websites, self.group_id)
+
     def payload(self) -> dict[str, Json]:
         """Return the wire form, which is what the signature covers."""
         return {

@@ -157,7 +157,7 @@ class ItemCreation:
         conflicted_at = answerless = 0
         async for vault in self._signer.attempts(vault_id):
             version = vault.summary.checkpoint.version
-            if vault.summary.item(item_id) is not None:
+            if item_id in vault.summary.lines:
                 break  # An earlier request of ours arrived.
             if version <= conflicted_at:
                 continue  # The service claims a conflict with what it does not show; signing over this version again would fork.
@@ -193,7 +193,7 @@ class ItemCreation:
     async def _refused(self, vault_id: VaultId, entry: Entry, error: ServiceError) -> None:
         # The id may be taken by our own earlier request, which arrived after all; then the next round finds it.
         vault = await self._reader.vault(vault_id)
-        if vault.summary.item(ItemId(entry.id)) is not None:
+        if ItemId(entry.id) in vault.summary.lines:
             return
         if is_final(error):
             self._journal.settle(entry)

@@ -136,7 +136,7 @@ class VaultWriter:
         line: SignedItem | None = None
         async for vault in self._signer.attempts(vault_id):
             version = vault.summary.checkpoint.version
-            found = vault.summary.item(item_id)
+            found = vault.summary.lines.get(item_id)
             if found is None:
                 break  # Archived: by us, if a line was seen before, else by somebody else or never there.
             line = found
@@ -151,12 +151,12 @@ class VaultWriter:
                 continue
             except NetworkError:
                 # It may have arrived; the next look tells. Without one, the caller hears of the network.
-                if (await self._reader.vault(vault_id)).summary.item(item_id) is not None:
+                if item_id in (await self._reader.vault(vault_id)).summary.lines:
                     raise
             break
         if line is None:
             raise NotFoundError(f"item {item_id} is not in vault {vault_id}, or was archived")
-        if (await self._reader.vault(vault_id)).summary.item(item_id) is not None:
+        if item_id in (await self._reader.vault(vault_id)).summary.lines:
             raise DisagreementError(f"the service acknowledged that item {item_id} was archived, but still lists it")
         return line
 

@@ -268,7 +268,7 @@ def test_an_item_that_the_summary_does_not_list_is_refused(met: Met) -> None:
     state, proven = advance_summary(
         met.state, listing(signed_summary(met.all.human, summary(VERSION + 1, items=ITEMS[1:]))), met.directory
     )
-    assert proven.item(ITEM) is None
+    assert ITEM not in proven.lines
     with pytest.raises(DisagreementError, match=r"contradict each other \(checkpoint rule 6\)"):
         advance_item(state, met.item(), ITEM, proven, met.directory)
 
@@ -283,7 +283,7 @@ def test_a_proof_of_another_vault_does_not_serve(met: Met) -> None:
 def test_what_was_proven_is_what_was_signed(met: Met) -> None:
     """The proofs carry the signed lines, the envelopes, and the places where ciphertexts belong."""
     state, proven = advance_summary(met.state, met.listing(), met.directory)
-    assert (state, proven.checkpoint, proven.item(OTHER_ITEM)) == (met.state, summary(VERSION), ITEMS[1])
+    assert (state, proven.checkpoint, proven.lines[OTHER_ITEM]) == (met.state, summary(VERSION), ITEMS[1])
     assert (proven.signer.id, dict(proven.field_counts)) == (met.all.human.id, {ITEM: 3, OTHER_ITEM: 3})
     state, item, fields = advance_item(state, met.item(), ITEM, proven, met.directory)
     # Only the floor moved: the detail was seen again while the summary stood where it stands.

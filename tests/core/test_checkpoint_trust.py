@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 import pytest
 
 from r4_mcp.core.checkpoint import advance_item, advance_summary
 from r4_mcp.core.directory import Directory
-from r4_mcp.core.signing import Context, digest
+from r4_mcp.core.signing import Context, signed_bytes
 from r4_mcp.core.trust import PinnedVersion, SignerStatus, VaultTrust
 from r4_mcp.errors import DisagreementError, SignerError
 
@@ -51,7 +52,9 @@ def test_the_highest_version_is_remembered(parties: Parties) -> None:
     state, directory = step(VaultTrust(), first_met(parties))
     for version in (3, 4, 9):
         state = seen(state, parties.human, version, directory)
-        assert state.summary == PinnedVersion(version, digest(Context.SUMMARY, summary(version).payload()))
+        assert state.summary == PinnedVersion(
+            version, hashlib.sha256(signed_bytes(Context.SUMMARY, summary(version).payload())).hexdigest()
+        )
 
 
 def test_the_same_content_signed_by_someone_else_is_no_equivocation(parties: Parties) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from r4_mcp.core.directory import Directory, Signer
 from r4_mcp.core.encoding import b64_decode, canonical, parse_json
 from r4_mcp.core.envelope import Place, open_envelope, seal
 from r4_mcp.core.keys import PrivateKey, load_public_key, public_key
-from r4_mcp.core.signing import Context, digest, verify
+from r4_mcp.core.signing import Context, signed_bytes, verify
 from r4_mcp.core.trust import PinnedSigner, SignerStatus, VaultTrust
 from r4_mcp.core.wire import (
     FieldId,
@@ -102,7 +103,7 @@ def test_canonical_bytes_agree(row: dict[str, Any]) -> None:
 def test_signatures_are_judged_alike(row: dict[str, Any]) -> None:
     """Digests agree; a valid signature verifies; an invalid one raises SignatureError and says misspelled or not verifying."""
     context = Context(row["context"])
-    assert digest(context, row["payload"]) == row["digest"]
+    assert hashlib.sha256(signed_bytes(context, row["payload"])).hexdigest() == row["digest"]
     key = PRIVATE[row["key"]].public
     if row["valid"]:
         verify(key, context, row["payload"], row["signature"])
@@ -130,7 +131,7 @@ def open_wrap(row: dict[str, Any]) -> bytes:
         signers={key_id: PinnedSigner(kind, key.public.fingerprint, active, None) for key_id, (kind, key) in keys.items()}
     )
     checkpoint = SummaryCheckpoint(entry.vault_id, 1, "vector", None, entry.dek_version, (), b"[]")
-    summary = ProvenSummary(checkpoint, directory.signers[entry.signer.id], {}, 0)
+    summary = ProvenSummary(checkpoint, directory.signers[entry.signer.id], {}, {}, 0)
     _, dek = advance_dek(state, entry, directory, summary, PRIVATE[row["key"]], KnownSecrets())
     return dek.key.reveal()
 
