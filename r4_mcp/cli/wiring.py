@@ -9,7 +9,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import httpx
 
+from r4_mcp.cli.guard import guard
 from r4_mcp.config import Settings, read_settings
 from r4_mcp.errors import ConfigurationError, FileAccessError
 from r4_mcp.machine.client import MachineClient
@@ -27,28 +28,30 @@ from r4_mcp.policy.approvals import UsedApprovals, derived_key
 from r4_mcp.policy.audit import AuditLog
 from r4_mcp.policy.budget import RevealBudget
 from r4_mcp.policy.cursors import Cursors
-from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.exposure import ExposureLedger
 from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.oversight import Oversight
 from r4_mcp.policy.policy_file import PolicySource
-from r4_mcp.policy.rules import Budget
+from r4_mcp.policy.rules import Policy
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.approval import Asking
 from r4_mcp.server.dispatch import Dispatch
-from r4_mcp.server.explain import our_sentences
 from r4_mcp.vault.evidence import Evidence
+from r4_mcp.vault.index import VaultIndex
 from r4_mcp.vault.item_creation import ItemCreation
 from r4_mcp.vault.item_update import ItemUpdate
 from r4_mcp.vault.journal import Journal, owner_hash
 from r4_mcp.vault.locator import Locator
+from r4_mcp.vault.opener import VaultOpener
 from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.recovery import Recovery
 from r4_mcp.vault.registration import Registration
 from r4_mcp.vault.rotation import Rotation
 from r4_mcp.vault.runtime import VaultRuntime
 from r4_mcp.vault.runtime_key import RuntimeKey
+from r4_mcp.vault.search import VaultSearch
 from r4_mcp.vault.signer import VaultSigner
+from r4_mcp.vault.sync import VaultSync
 from r4_mcp.vault.trust_store import TrustStore
 from r4_mcp.vault.vault_creation import VaultCreation
 from r4_mcp.vault.writer import VaultWriter
@@ -72,6 +75,8 @@ class Service:
     gate: Gate
     runtime: VaultRuntime | None
     missing: tuple[ConfigurationError, ...]
+    oversight: Oversight | None
+    policy: Callable[[], Policy]
 
 
 def open_trust_store(settings: Settings, base_url: str) -> TrustStore:
@@ -105,6 +110,7 @@ def local_settings(settings: Settings, known: KnownSecrets) -> tuple[Settings, E
     # What the operator decided holds here too; the rest of the environment speaks of another service.
     own = replace(
         own,
+        index_seconds=settings.index_seconds,
         switches=settings.switches,
         policy=settings.policy,
         policy_named=settings.policy_named,
@@ -153,6 +159,7 @@ def _writer(
     known: KnownSecrets,
     machine: MachineClient,
     reader: VaultReader,
+    index: VaultIndex,
     registration: Registration,
     key: RuntimeKey,
     journal: Journal,
@@ -165,6 +172,7 @@ def _writer(
     return VaultWriter(
         machine=machine,
         reader=reader,
+        index=index,
         registration=registration,
         signer=signer,
         journal=journal,
@@ -180,14 +188,14 @@ def _hostname() -> str:
 
 
 def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base_url: str, service_name: str) -> Service:
-    egress = Egress(known, our_sentences())
+    egress = guard(known)
     runtime = None
     cursors = None
     if settings.api_key is not None and not settings.problems:
         runtime = _runtime(settings, known, MachineClient(http, base_url, settings.api_key), service_name)
         cursors = Cursors(settings.api_key, known)
     policy = PolicySource(settings.policy, named=settings.policy_named)
-    oversight = None if runtime is None else open_oversight(settings, runtime.owner, policy.current().budget)
+    oversight = None if runtime is None else open_oversight(settings, runtime.owner)
     parts = Parts(
         runtime=runtime,
         missing=settings.problems,
@@ -198,18 +206,27 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
         clock=time.time,
         oversight=oversight,
         policy=policy.current,
+        options=same_vault(settings, local=base_url == EMBEDDED_URL),
     )
     gate = Gate(parts)
-    dispatch = Dispatch(gate, known, egress, settings.switches, oversight)
-    return Service(dispatch, _asking(settings, known, dispatch, runtime), gate, runtime, settings.problems)
+    dispatch = Dispatch(gate, known, egress, settings.switches, oversight, policy.current)
+    asking = _asking(settings, known, dispatch, runtime)
+    return Service(dispatch, asking, gate, runtime, settings.problems, oversight, policy.current)
 
 
-def open_oversight(settings: Settings, owner: tuple[str, str], limits: Budget | None = None) -> Oversight:
+def same_vault(settings: Settings, *, local: bool) -> str:
+    """Return the options by which another command of the operator means the same vault as this process."""
+    if local:
+        return " --local"
+    return "" if settings.profile is None else f" --profile {settings.profile}"
+
+
+def open_oversight(settings: Settings, owner: tuple[str, str]) -> Oversight:
     """Return the audit log, the reveal budget and the exposure ledger of an agent."""
-    state, limits = settings.home / "state", limits or Budget()
+    state = settings.home / "state"
     return Oversight(
         audit=AuditLog(settings.home / "audit", time.time),
-        budget=RevealBudget(state, owner, time.time, limits.per_connection, limits.per_hour),
+        budget=RevealBudget(state, owner, time.time),
         ledger=ExposureLedger(state, owner, time.time),
     )
 
@@ -226,21 +243,24 @@ def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, se
     owner = (machine.base_url, settings.access_key or "")
     registration = Registration(machine, key, _hostname(), settings.home / "registered" / f"{owner_hash(owner)}.json")
     store = open_trust_store(settings, machine.base_url)
+    evidence = Evidence(settings.home / "evidence")
 
     def reader_for(any_key: RuntimeKey) -> VaultReader:
         return VaultReader(
             machine=machine,
             store=store,
-            evidence=Evidence(settings.home / "evidence"),
+            evidence=evidence,
             key=any_key,
             known=known,
             policy=settings.trust,
         )
 
     reader = reader_for(key)
+    sync = VaultSync(machine=machine, reader=reader, store=store, evidence=evidence)
+    index = VaultIndex(reader=reader, sync=sync, store=store, max_age=settings.index_seconds)
     journal = Journal(settings.home / "journal", owner)
     rotation = Rotation(reader_for=reader_for, registration=registration, key=key, source=settings.key_source, journal=journal)
-    writer = _writer(known, machine, reader, registration, key, journal)
+    writer = _writer(known, machine, reader, index, registration, key, journal)
     return VaultRuntime(
         service=service_name,
         owner=owner,
@@ -249,9 +269,13 @@ def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, se
         registration=registration,
         store=store,
         reader=reader,
-        locator=Locator(reader, settings.project_id),
+        opener=VaultOpener(reader, known, keep=settings.index_seconds > 0),
+        index=index,
+        search=VaultSearch(machine, index),
+        locator=Locator(reader, index, settings.project_id),
         writer=writer,
         rotation=rotation,
         recovery=Recovery(key, registration, rotation, writer),
         service_date=lambda: machine.service_date,
+        raw=machine.raw,
     )

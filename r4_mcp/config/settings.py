@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +30,16 @@ from r4_mcp.errors import ConfigurationError, NotConfiguredError
 from r4_mcp.machine.contract import DEFAULT_BASE_URL
 from r4_mcp.policy.rules import Switches
 from r4_mcp.secret import KnownSecrets, Secret
+from r4_mcp.vault.index import MAX_AGE
 from r4_mcp.vault.key_file import KeySource
 
 ChoiceT = TypeVar("ChoiceT", SignerTrust, CheckpointMode)
 
 _OFF: Final = frozenset({"", "0", "false", "no", "off"})
+_SECONDS: Final = re.compile(r"[0-9]{1,3}", re.ASCII)
+MAX_INDEX_SECONDS: Final = 300
+"""Longest that verified names may be answered from memory: a removed item is listed for as long."""
+
 _PATHS: Final = ("R4_CONFIG", "R4_API_KEY_FILE", "R4_PRIVATE_KEY_PATH", "R4_HOME", "R4_TRUST_STORE_PATH", "R4_POLICY")
 
 SETTINGS: Final = {
@@ -51,6 +57,7 @@ SETTINGS: Final = {
     "R4_TRUST_STORE_PATH": "File that remembers what was verified; default in the profile's folder, else under R4_HOME.",
     "R4_SIGNER_TRUST": "tofu (default) pins a vault's signers at first contact; pinned accepts only fingerprints you added.",
     "R4_CHECKPOINTS": "require (default) refuses answers without signatures; when-present lists them as unverified.",
+    "R4_INDEX_SECONDS": "How long verified names are answered from memory, 0 to 300; default 30. Values are always fetched.",
     "R4_POLICY": "The operator's policy file (TOML); default policy.toml under R4_HOME.",
     "R4_READ_ONLY": "1 hides every tool that writes.",
     "R4_NO_REVEAL": "1 hides read_secret.",
@@ -77,6 +84,7 @@ class Settings:
     home: Path
     trust_store: Path
     trust: TrustPolicy
+    index_seconds: float
     switches: Switches
     policy: Path
     policy_named: bool
@@ -134,6 +142,7 @@ def read_settings(
             mode=_choice(environment, "R4_SIGNER_TRUST", SignerTrust.TOFU, SignerTrust.PINNED, problems),
             checkpoints=_choice(environment, "R4_CHECKPOINTS", CheckpointMode.REQUIRE, CheckpointMode.REQUIRE, problems),
         ),
+        index_seconds=_index_seconds(environment, problems),
         switches=read_switches(environment),
         policy=Path(environment["R4_POLICY"]).expanduser() if environment.get("R4_POLICY") else home / "policy.toml",
         policy_named=bool(environment.get("R4_POLICY")),
@@ -185,6 +194,14 @@ def _base_url(environment: Mapping[str, str], agent: Agent, problems: list[Confi
     except ConfigurationError as error:
         problems.append(error)
         return DEFAULT_BASE_URL
+
+
+def _index_seconds(environment: Mapping[str, str], problems: list[ConfigurationError]) -> float:
+    asked = environment.get("R4_INDEX_SECONDS", "").strip()
+    if asked and not (_SECONDS.fullmatch(asked) and int(asked) <= MAX_INDEX_SECONDS):
+        problems.append(NotConfiguredError(f"R4_INDEX_SECONDS is not a number from 0 to {MAX_INDEX_SECONDS}"))
+        return MAX_AGE
+    return float(asked or MAX_AGE)
 
 
 def _project_id(environment: Mapping[str, str], agent: Agent, problems: list[ConfigurationError]) -> ProjectId | None:

@@ -222,6 +222,8 @@ def _prove_detail(
 
 
 def _pin_details(state: VaultTrust, pins: Mapping[ItemId, PinnedDetail]) -> VaultTrust:
+    if all(state.details.get(item_id) == pin for item_id, pin in pins.items()):
+        return state  # The same object: large vaults are read often and change rarely.
     return replace(state, details=MappingProxyType({**state.details, **pins}))
 
 

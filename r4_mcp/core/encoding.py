@@ -4,7 +4,8 @@ What this file does not do: give meaning. It knows JSON, base64 and RFC 8785, no
 
 Rules:
 1. JSON is UTF-8 without BOM, at most ``max_depth`` deep, without duplicate keys, floats, NaN, Infinity, ``-0``, integers beyond
-   2^53-1, or lone surrogates. ``json.loads`` alone keeps the last duplicate and accepts NaN.
+   2^53-1, or lone surrogates. ``json.loads`` alone keeps the last duplicate and accepts NaN. (Only JSON that is of no contract of
+   ours, and is neither signed nor stored, may have fractions: ``fractions``.)
 2. Base64 is the standard alphabet, padded, with zero trailing bits: decoded, encoded again and compared, because
    ``b64decode(validate=True)`` accepts altered trailing bits.
 3. Canonical bytes are RFC 8785. What our signed objects consist of goes through the standard encoder, which gives the same bytes.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Final, NoReturn, TypeAlias
@@ -37,13 +39,14 @@ _PLAIN: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def parse_json(raw: bytes, *, what: str, max_depth: int = MAX_DEPTH) -> Json:
+def parse_json(raw: bytes, *, what: str, max_depth: int = MAX_DEPTH, fractions: bool = False) -> Json:
     """Parse JSON bytes by rule 1.
 
     Args:
         raw: The bytes, already within their size cap.
         what: Our own word for what is parsed, for the error.
         max_depth: Deepest nesting allowed.
+        fractions: Whether finite numbers with a fraction or exponent pass, as ``float``, which the return type leaves out.
 
     Returns:
         The value: dict, list, str, int, bool or None.
@@ -59,7 +62,7 @@ def parse_json(raw: bytes, *, what: str, max_depth: int = MAX_DEPTH) -> Json:
             text,
             object_pairs_hook=_object_without_duplicates,
             parse_int=_bounded_int,
-            parse_float=_no_float,
+            parse_float=_finite_float if fractions else _no_float,
             parse_constant=_no_constant,
         )
     except _StrictnessError as error:
@@ -170,6 +173,13 @@ def _bounded_int(digits: str) -> int:
 
 def _no_float(_: str) -> NoReturn:
     raise _StrictnessError("has a number with a fraction or exponent")
+
+
+def _finite_float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise _StrictnessError("has a number out of range")
+    return number
 
 
 def _no_constant(_: str) -> NoReturn:

@@ -1,7 +1,7 @@
-"""Sync pages and search results as served (contract §7).
+"""Sync pages and search results (contract §7): read as claims, and each vault of a page proven as if it had been fetched alone.
 
-What this file does not do: believe any of it. Names and ids here are claims; ``directory``, ``checkpoint`` and ``wrapping`` prove
-each part of a page exactly as if it had been fetched alone, and a search result is a hint to look something up.
+What this file does not do: open anything. A wrapped key that comes with a page is read and not used, and a search result is a
+hint to look something up.
 
 Rules:
 1. Nothing is named twice in a page, and nothing is both served and removed.
@@ -13,19 +13,24 @@ Rules:
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
-from r4_mcp.core.directory import ServedDirectory, read_directory
+from r4_mcp.core import directory
+from r4_mcp.core.checkpoint import ProvenItem, ProvenSummary, advance_items, advance_summary
+from r4_mcp.core.directory import Directory, ServedDirectory, read_directory
 from r4_mcp.core.encoding import Json
 from r4_mcp.core.record import open_record
 from r4_mcp.core.served import ServedField, ServedItem, ServedItems, ServedVault, detail_of, read_vault, summary_of
+from r4_mcp.core.trust import TrustAnchors, VaultTrust
 from r4_mcp.core.wire import (
     FieldId,
     ItemId,
     Signed,
+    SignerRef,
     SummaryCheckpoint,
     VaultId,
     WrappedKey,
@@ -119,6 +124,47 @@ class SearchResult:
     item_id: ItemId | None
     field_id: FieldId | None
     matched: Matched
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenSync:
+    """One vault of a page after the proof: exactly what single fetches would have proven."""
+
+    directory: Directory
+    summary: ProvenSummary
+    items: Mapping[ItemId, ProvenItem]
+
+
+def advance_synced(
+    state: VaultTrust, synced: SyncedVault, held: Mapping[ItemId, ProvenItem], anchors: TrustAnchors
+) -> tuple[VaultTrust, ProvenSync]:
+    """Prove one vault of a page.
+
+    Args:
+        state: What is remembered of this vault.
+        synced: The vault as served; its directory with a consistency proof where the log has grown.
+        held: Items that were proven before and were neither told again nor removed. Their lines must stand in the new summary as
+            they are, and their signers must still be good for something.
+        anchors: Which new signers need no continuity signature.
+
+    Raises:
+        VerificationError: As ``directory.advance``, ``advance_summary`` and ``advance_items``.
+    """
+    state, signers = directory.advance(state, synced.directory, synced.vault.id, anchors)
+    told_now = {told.line.id for told in synced.items}
+    kept = {item_id: item for item_id, item in held.items() if item_id not in told_now}
+    for item in kept.values():
+        signers.find(SignerRef(item.signer.kind, item.signer.id))
+    listing = synced.listing([*(_as_served(item) for item in kept.values()), *synced.items])
+    state, summary = advance_summary(state, listing, signers)
+    state, told = advance_items(state, synced.items, summary, signers)
+    return state, ProvenSync(signers, summary, MappingProxyType({**kept, **{item.checkpoint.item_id: item for item in told}}))
+
+
+def _as_served(item: ProvenItem) -> ServedItem:
+    checkpoint = item.checkpoint
+    fields = tuple(ServedField(field, None) for field in checkpoint.fields)
+    return ServedItem(checkpoint.line, checkpoint.vault_id, fields, None)
 
 
 def read_sync_page(value: Json) -> SyncPage:

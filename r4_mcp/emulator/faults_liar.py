@@ -6,7 +6,8 @@ Rules:
 1. The liar has what a malicious service can have: the store, old honest answers, key pairs of its own, and no key of the agent's.
    The operator's key, in the emulator's folder, plays a signer who works with the service.
 2. What the liar signs is signed validly, so that a refusal proves the rule that it is for and not a broken signature.
-3. ``prepare`` and ``change`` are true events in the store; ``prelude`` and ``lie`` are told on the wire only, so that an honest
+3. Every lie is told by sync too, as far as a page has a place for it.
+4. ``prepare`` and ``change`` are true events in the store; ``prelude`` and ``lie`` are told on the wire only, so that an honest
    service afterwards is one.
 """
 
@@ -29,6 +30,7 @@ from r4_mcp.emulator.custody import Custodian
 from r4_mcp.emulator.directory_log import admit
 from r4_mcp.emulator.dispatch import Incoming, RawReply, Route, answer
 from r4_mcp.emulator.embedded import PERMISSIONS
+from r4_mcp.emulator.faults_sync import singles, tell_by_sync
 from r4_mcp.emulator.fresh import generate_private_key, new_id
 from r4_mcp.emulator.operator import Operator
 from r4_mcp.emulator.private_files import read_private
@@ -39,7 +41,7 @@ from r4_mcp.emulator.signing_keys import SigningKey, add_key, user_key
 from r4_mcp.emulator.store import Store
 from r4_mcp.emulator.vault_rows import all_vaults
 from r4_mcp.errors import FileAccessError
-from r4_mcp.machine.contract import Endpoint, Level
+from r4_mcp.machine.contract import SYNC, Endpoint, Level
 from r4_mcp.secret import KnownSecrets
 
 LIAR_BITS: Final = 2048
@@ -156,6 +158,7 @@ class Liar:
         self._lie: Lie | None = None
         self._contacts: Counter[str] = Counter()
         self._changed = False
+        self._records = patient is not None
         if patient is not None and patient.prepare is not None:
             patient.prepare(self)
 
@@ -213,22 +216,31 @@ class Liar:
     def record(self) -> None:
         """Start a tape: the first truthful answer to each read is kept, to be replayed later."""
         self.tape = {}
+        self._records = True
 
     def answer(self, store: Store, route: Route, incoming: Incoming) -> Answer:
         """Answer one request; this is the emulator's ``answering`` hook."""
         asked = Asked(self, store, route, incoming)
         lie = self._lie if self._patient is None else self._by_patience(self._patient, asked)
-        given = asked.honest() if lie is None else lie(asked)
+        if lie is None:
+            given: Answer = asked.honest()
+        else:
+            given = tell_by_sync(lie, asked) if route.endpoint is SYNC else lie(asked)
         if given != asked.truth:
             self.told += 1
+        elif self._records and route.endpoint is SYNC:
+            for single in singles(asked):
+                self.tape.setdefault(place_of(single), single.honest())
         elif route.endpoint.method == "GET" and asked.truth.status < _REFUSED:
             self.tape.setdefault(place_of(asked), asked.truth)
         return given
 
     def _by_patience(self, fault: Fault, asked: Asked) -> Lie | None:
-        # A client that remembers a vault says so, by the log size it remembers.
+        # A client that remembers a vault says so, by the log size it remembers, or by where its sync stands.
         if asked.since is not None:
             self._contacts[asked.vault_id] += 1
+        elif asked.endpoint is SYNC and asked.incoming.query.get("since") is not None:
+            self._contacts[SYNC.path] += 1
         contacts = max(self._contacts.values(), default=0)
         # A change may fall between two requests of one contact, so a whole truthful one follows it.
         waits = 3 if fault.change is not None else 2 if fault.prelude is not None else int(fault.remembered)

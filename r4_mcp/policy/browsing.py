@@ -5,22 +5,24 @@ What this file does not do: open a value.
 
 from __future__ import annotations
 
-from functools import partial
+from hashlib import sha256
+from itertools import islice
 from typing import Final
 
 from r4_mcp.errors import CheckpointMissingError, InvalidArgumentError, NotFoundError
 from r4_mcp.policy import views
 from r4_mcp.policy.admission import Doorway
-from r4_mcp.policy.lines import classification_word, field_line, item_lines, unverified_items, vault_line
+from r4_mcp.policy.lines import classification_word, field_line, item_lines, search_hit, time_if, unverified_items, vault_line
 from r4_mcp.policy.rules import Action
 from r4_mcp.policy.views import display, signed_by
-from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.references import write_reference
 
 VAULTS_PER_PAGE: Final = 50
 DEFAULT_ITEMS: Final = 50
 MAX_ITEMS: Final = 200
-_WIDTH: Final = 8
+DEFAULT_HITS: Final = 20
+MAX_HITS: Final = 50
+MAX_QUERY: Final = 256
 
 
 class Browsing(Doorway):
@@ -36,11 +38,18 @@ class Browsing(Doorway):
         project_id = runtime.project_id if project is None else await runtime.locator.project(project)
         listing = f"vaults {project_id or ''}"
         start = self._admission.position(cursor, listing)
-        listed = await runtime.reader.list_vaults(project_id)
-        page = listed[start : start + VAULTS_PER_PAGE]
-        names = [vault.name for vault in listed]
-        lines = await map_bounded(partial(vault_line, runtime, names), page, _WIDTH)
-        return views.VaultList(tuple(lines), self._admission.next_cursor(listing, start + VAULTS_PER_PAGE, len(listed)))
+        known = await runtime.index.snapshot()
+        entries = list(known.vaults.values())
+        if project_id is not None:
+            wanted = {vault.id for vault in await runtime.index.listed(project_id)}
+            entries = [entry for entry in entries if entry.listed.id in wanted]
+        names = [entry.listed.name for entry in entries]
+        return views.VaultList(
+            vaults=tuple(vault_line(names, entry) for entry in entries[start : start + VAULTS_PER_PAGE]),
+            next_cursor=self._admission.next_cursor(listing, start + VAULTS_PER_PAGE, len(entries)),
+            stale=known.stale,
+            verified_at=time_if(known.verified_at, known.stale),
+        )
 
     async def list_projects(self, project: str | None) -> views.ProjectList:
         """List the projects; for a single one also its vaults.
@@ -53,9 +62,9 @@ class Browsing(Doorway):
         found = [line for line in await runtime.reader.projects() if wanted is None or line.id == wanted]
         if wanted is not None and not found:
             raise NotFoundError("no such project is visible to this agent")
-        vaults = views.VaultList((), None) if wanted is None else await self.list_vaults(wanted, None)
+        vaults = None if wanted is None else await self.list_vaults(wanted, None)
         lines = tuple(views.ProjectLine(line.id, display(line.name), line.vaults_count) for line in found)
-        return views.ProjectList(lines, vaults.vaults, vaults.next_cursor)
+        return views.ProjectList(lines, () if vaults is None else vaults.vaults, None if vaults is None else vaults.next_cursor)
 
     async def list_items(self, vault: str, cursor: str | None, limit: int | None) -> views.ItemList:
         """List a vault's items from its verified summary.
@@ -75,6 +84,7 @@ class Browsing(Doorway):
         listing = f"items {found.vault.id}"
         start = self._admission.position(cursor, listing)
         checkpoint = found.vault.summary.checkpoint
+        verified_at, stale = runtime.index.freshness(found.vault.id)
         return views.ItemList(
             vault=write_reference(found.part),
             vault_name=display(checkpoint.name),
@@ -85,6 +95,36 @@ class Browsing(Doorway):
             signed_by=signed_by(found.vault.summary.signer),
             checkpoint_version=checkpoint.version,
             verified=True,
+            stale=stale,
+            verified_at=time_if(verified_at, stale),
+        )
+
+    async def search_items(self, query: str, cursor: str | None, limit: int | None) -> views.SearchResults:
+        """Search vaults, items, fields and websites by name; from verified metadata alone.
+
+        Raises:
+            R4Error: A secret in the query, not configured, refused, unreachable, or a bad cursor.
+        """
+        size = DEFAULT_HITS if limit is None else limit
+        if not 1 <= size <= MAX_HITS:
+            raise InvalidArgumentError(f"the argument limit is not within 1 to {MAX_HITS}")
+        await self._admission.screen({"query": query})
+        runtime = await self._admission.ready(Action.LIST)
+        listing = f"search {runtime.project_id or ''} {sha256(query.encode()).hexdigest()[:16]}"
+        start = self._admission.position(cursor, listing)
+        found = await runtime.search.find(query)
+        entries = found.known.vaults
+        if runtime.project_id is not None:
+            wanted = {vault.id for vault in await runtime.index.listed(runtime.project_id)}
+            entries = {vault_id: entry for vault_id, entry in entries.items() if vault_id in wanted}
+        page = list(islice((hit for hit in found.hits if hit.place.vault_id in entries), start, start + size + 1))
+        names = [entry.listed.name for entry in entries.values()]
+        return views.SearchResults(
+            results=tuple(search_hit(names, entries[hit.place.vault_id], hit) for hit in page[:size]),
+            unsearched_vaults=sum(entry.vault is None for entry in entries.values()),
+            next_cursor=self._admission.next_cursor(listing, start + size, start + len(page)),
+            stale=found.known.stale,
+            verified_at=time_if(found.known.verified_at, found.known.stale),
         )
 
     async def describe_item(self, reference: str) -> views.ItemDescription:
@@ -97,6 +137,7 @@ class Browsing(Doorway):
         found = await runtime.locator.item(reference)
         checkpoint = found.opened.item.checkpoint
         self._call.ids = (checkpoint.vault_id, checkpoint.item_id)
+        verified_at, stale = runtime.index.freshness(checkpoint.vault_id)
         return views.ItemDescription(
             reference=found.reference,
             id=checkpoint.item_id,
@@ -108,4 +149,6 @@ class Browsing(Doorway):
             signed_by=signed_by(found.opened.item.signer),
             checkpoint_version=checkpoint.version,
             verified=True,
+            stale=stale,
+            verified_at=time_if(verified_at, stale),
         )

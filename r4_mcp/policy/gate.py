@@ -20,6 +20,7 @@ from r4_mcp.policy.browsing import Browsing
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.changing import Changing
 from r4_mcp.policy.lines import exposure_report
+from r4_mcp.policy.raw import RawRequests
 from r4_mcp.policy.rules import Action, Target
 from r4_mcp.policy.standing import standing
 from r4_mcp.policy.views import display
@@ -28,7 +29,7 @@ from r4_mcp.vault.one_time_code import one_time_code
 _log: Final = logging.getLogger(__name__)
 
 
-class Gate(Browsing, Changing):
+class Gate(Browsing, Changing, RawRequests):
     """What an agent may do, as methods that return views; one for each call.
 
     Args:
@@ -52,7 +53,7 @@ class Gate(Browsing, Changing):
 
     async def whoami(self) -> views.Standing:
         """Say who this is, what it may do, and what is missing; never fails."""
-        return await standing(self._parts.runtime, self._parts.missing, self._parts.switches)
+        return await standing(self._parts.runtime, self._parts.missing, self._parts.switches, self._parts.policy())
 
     async def read_secret(self, reference: str, reason: str | None) -> views.RevealedField:
         """Reveal exactly one field; the operator's log notes its ids and the reason given.
@@ -79,7 +80,7 @@ class Gate(Browsing, Changing):
             place,
             field.item.checkpoint.version,
         )
-        value = await runtime.reader.open_field(found.located)
+        value = await runtime.opener.open_field(found.located)
         remaining = None
         if field.line.type is FieldType.TOTP:
             code = one_time_code(value, self._parts.clock(), self._parts.known)

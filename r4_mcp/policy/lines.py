@@ -8,18 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from r4_mcp.core.served import ServedItems, ServedVault
+from r4_mcp.core.served import ServedItems
 from r4_mcp.core.wire import Classification
-from r4_mcp.errors import AlreadyExistsError, NetworkError, NotFoundError, ServiceError, UnauthorizedError, VerificationError
+from r4_mcp.errors import AlreadyExistsError, NotFoundError
 from r4_mcp.policy import views
 from r4_mcp.policy.drafts import MAX_NAME
 from r4_mcp.policy.exposure import Exposure, Noted
 from r4_mcp.policy.views import display, quoted
 from r4_mcp.vault.item_update import ItemChange
-from r4_mcp.vault.locator import FoundItem, FoundVault, item_part
-from r4_mcp.vault.reader import ProvenVault
+from r4_mcp.vault.locator import FoundItem, FoundVault, field_reference, item_part
+from r4_mcp.vault.proven import OpenedItem
+from r4_mcp.vault.ranking import Hit
 from r4_mcp.vault.references import address, screaming_key, write_reference
-from r4_mcp.vault.runtime import VaultRuntime
+from r4_mcp.vault.sync import IndexedVault
 
 
 def refuse_twin(name: str, existing: Sequence[tuple[str, str]], what: str, place: tuple[str, ...]) -> None:
@@ -36,19 +37,10 @@ def refuse_twin(name: str, existing: Sequence[tuple[str, str]], what: str, place
         raise AlreadyExistsError(f"the name is taken by another {what}", candidates=twins)
 
 
-async def vault_line(runtime: VaultRuntime, names: list[str], listed: ServedVault) -> views.VaultLine:
-    """Build a vault's line: verified, or with the reason why it is not.
-
-    Raises:
-        UnauthorizedError: The API key is no longer accepted; no other line would be better.
-    """
-    reference = write_reference(address(listed.id, listed.name, names))
-    try:
-        vault: ProvenVault = await runtime.reader.vault(listed.id)
-    except UnauthorizedError:
-        raise
-    except (VerificationError, NotFoundError, ServiceError, NetworkError) as error:
-        # One vault that can't be shown must not hide the others; the line says why.
+def vault_line(names: Sequence[str], entry: IndexedVault) -> views.VaultLine:
+    """Build a vault's line: verified, or with the reason why it is not."""
+    listed, vault = entry.listed, entry.vault
+    if vault is None:
         return views.VaultLine(
             reference=write_reference(listed.id),
             id=listed.id,
@@ -56,12 +48,12 @@ async def vault_line(runtime: VaultRuntime, names: list[str], listed: ServedVaul
             classification=None,
             item_count=listed.item_count,
             verified=False,
-            problem=error.code,
+            problem=None if entry.problem is None else entry.problem.code,
         )
     checkpoint = vault.summary.checkpoint
     agrees = (checkpoint.name, checkpoint.classification) == (listed.name, listed.classification)
     return views.VaultLine(
-        reference=reference if agrees else write_reference(listed.id),
+        reference=write_reference(address(listed.id, listed.name, names) if agrees else listed.id),
         id=listed.id,
         name=display(checkpoint.name),
         classification=classification_word(checkpoint.classification),
@@ -69,6 +61,36 @@ async def vault_line(runtime: VaultRuntime, names: list[str], listed: ServedVaul
         verified=agrees,
         problem=None if agrees else "served_differs_from_signed",
     )
+
+
+def search_hit(names: Sequence[str], entry: IndexedVault, hit: Hit) -> views.SearchHit:
+    """Build one result of a search: where it is, never a value.
+
+    Args:
+        names: The names of all vaults that could be meant.
+        entry: The proven vault that it is in.
+        hit: What fits.
+
+    Raises:
+        NotFoundError: The entry is not one that the hit came from.
+    """
+    vault, place = entry.vault, hit.place
+    if vault is None:
+        raise NotFoundError(f"vault {place.vault_id} is not verified")
+    checkpoint = vault.summary.checkpoint
+    part = address(vault.id, checkpoint.name, names)
+    vault_name = display(checkpoint.name)
+    if place.item_id is None:
+        return views.SearchHit(write_reference(part), hit.matched.value, vault_name, None, vault_name, None)
+    item = vault.summary.lines[place.item_id]
+    item_name = display(item.name)
+    if place.field_id is None:
+        reference = write_reference(part, item_part(vault, item.id))
+        return views.SearchHit(reference, hit.matched.value, item_name, item.type.value, vault_name, item_name)
+    proven = entry.items[item.id]
+    field = next(field for field in proven.checkpoint.fields if field.id == place.field_id)
+    reference = field_reference(OpenedItem(vault, proven, ()), field.id, part)
+    return views.SearchHit(reference, hit.matched.value, display(field.name), field.type.value, vault_name, item_name)
 
 
 def unverified_items(served: ServedItems, size: int) -> views.ItemList:
@@ -94,6 +116,8 @@ def unverified_items(served: ServedItems, size: int) -> views.ItemList:
         signed_by=None,
         checkpoint_version=None,
         verified=False,
+        stale=False,
+        verified_at=None,
     )
 
 
@@ -181,6 +205,11 @@ def exposure_report(exposure: Exposure) -> views.ExposureReport:
 def _exposed(row: Noted) -> views.ExposedPlace:
     reference = None if row.place is None or not row.place.ids else write_reference(*row.place.ids)
     return views.ExposedPlace(reference, row.how, row.count, _time(row.last))
+
+
+def time_if(seconds: float, wanted: bool) -> str | None:  # noqa: FBT001 - reads as what it is
+    """Return a time (seconds since 1970) as the views spell it, where it is wanted."""
+    return _time(int(seconds * 1000)) if wanted else None
 
 
 def _time(milliseconds: int) -> str:

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from r4_mcp.core.directory import Signer
 from r4_mcp.core.wire import SignerType
+from r4_mcp.policy.invisible import is_invisible
 from r4_mcp.secret import Secret
 
 MAX_DISPLAY: Final = 255
@@ -24,28 +25,11 @@ MAX_QUOTED: Final = 80
 
 SHORT_FINGERPRINT: Final = 16
 
-_INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-_BLANK: Final = (
-    (0x034F, 0x034F),  # combining grapheme joiner
-    (0x115F, 0x1160),  # Hangul fillers
-    (0x17B4, 0x17B5),  # Khmer inherent vowels
-    (0x180B, 0x180F),  # Mongolian variation selectors
-    (0x2800, 0x2800),  # Braille blank
-    (0x3164, 0x3164),  # Hangul filler
-    (0xFE00, 0xFE0F),  # variation selectors, which can carry hidden text
-    (0xFFA0, 0xFFA0),  # half-width Hangul filler
-    (0xE0100, 0xE01EF),  # variation selectors, supplement
-)
-"""Characters that show nothing although their category is a letter, mark or symbol: Default_Ignorable_Code_Point of Unicode's
-DerivedCoreProperties.txt outside category C, and the Braille blank."""
 
-
-def display(text: str) -> str:
+def display(text: str, limit: int = MAX_DISPLAY) -> str:
     """Return vault text fit for a model: what can't be seen or is not assigned is escaped, and the length is capped."""
-    shown = "".join(
-        f"\\u{{{ord(character):x}}}" if _is_invisible(character) else character for character in text[: MAX_DISPLAY + 1]
-    )
-    return shown if len(text) <= MAX_DISPLAY and len(shown) <= 2 * MAX_DISPLAY else shown[:MAX_DISPLAY] + "…"
+    shown = "".join(f"\\u{{{ord(character):x}}}" if is_invisible(character) else character for character in text[: limit + 1])
+    return shown if len(text) <= limit and len(shown) <= 2 * limit else shown[:limit] + "…"
 
 
 def quoted(text: str) -> str:
@@ -55,11 +39,6 @@ def quoted(text: str) -> str:
         for character in display(text)
     ).replace('"', "'")
     return f'"{shown}"' if len(shown) <= MAX_QUOTED else f'"{shown[:MAX_QUOTED]}…"'
-
-
-def _is_invisible(character: str) -> bool:
-    point = ord(character)
-    return unicodedata.category(character) in _INVISIBLE or any(first <= point <= last for first, last in _BLANK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +70,12 @@ class VaultLine:
 
 @dataclass(frozen=True, slots=True)
 class VaultList:
-    """A page of vaults."""
+    """A page of vaults; ``verified_at`` is there where it is stale, because the service gives no answer."""
 
     vaults: tuple[VaultLine, ...]
     next_cursor: str | None
+    stale: bool
+    verified_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +103,31 @@ class ItemList:
     signed_by: SignedBy | None
     checkpoint_version: int | None
     verified: bool
+    stale: bool
+    verified_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """A vault, an item or a field that fits a query; ``type`` is the item's or field's."""
+
+    reference: str
+    matched: Literal["vault", "item", "field", "website"]
+    name: str
+    type: str | None
+    vault: str
+    item: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResults:
+    """A page of what fits, best first; vaults that don't verify are counted and not searched."""
+
+    results: tuple[SearchHit, ...]
+    unsearched_vaults: int
+    next_cursor: str | None
+    stale: bool
+    verified_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +156,8 @@ class ItemDescription:
     signed_by: SignedBy
     checkpoint_version: int
     verified: bool
+    stale: bool
+    verified_at: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +262,14 @@ class LastVerified:
 
 
 @dataclass(frozen=True, slots=True)
+class UnavailableTool:
+    """A tool that can't be used whatever it is called with, and why."""
+
+    tool: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """Who this server is, what it may do, and what is missing.
 
@@ -269,6 +285,7 @@ class Standing:
         waiting_for_grant: References of vaults that are visible but have no key wrapped for this agent.
         trust_mode: What first contact with a vault may pin: tofu or pinned.
         last_verified: When each remembered vault was last verified.
+        unavailable: Tools that this server can never use as it stands.
         read_only: Whether writing tools are switched off.
         reveals: Whether the read tool is on.
         missing: What is missing, one sentence each.
@@ -286,6 +303,7 @@ class Standing:
     waiting_for_grant: tuple[str, ...]
     trust_mode: str | None
     last_verified: tuple[LastVerified, ...]
+    unavailable: tuple[UnavailableTool, ...]
     read_only: bool
     reveals: bool
     missing: tuple[str, ...]
@@ -359,3 +377,19 @@ class UpdatedItem:
     fields: tuple[CreatedField, ...]
     removed: tuple[str, ...]
     checkpoint_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RawAnswer:
+    """The answer to a raw request.
+
+    Attributes:
+        status: The HTTP status.
+        body: JSON text, filtered by ``raw_answer``: the one member of all views that nobody could build, since its shape is
+            unknown. None where the service sent no body.
+        replaced: How many texts and names in it were replaced by placeholders or left out.
+    """
+
+    status: int
+    body: str | None
+    replaced: int

@@ -47,7 +47,8 @@ from r4_mcp.errors import (
 from r4_mcp.machine.client import MachineClient
 from r4_mcp.secret import KnownSecrets, Secret
 from r4_mcp.vault.journal import Entry, EntryKind, Journal
-from r4_mcp.vault.reader import OpenedItem, ProvenVault, VaultReader
+from r4_mcp.vault.proven import OpenedItem, ProvenVault
+from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.signer import VaultSigner, next_summary
 
 _log: Final = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Changing an item in place so that a lost reply or a crash leaves the change made once, or not at all.
 
-What this file does not do: choose values, or decide whether an item may be changed. Websites, item types and field types are not
-changed here.
+What this file does not do: choose values, or decide whether an item may be changed, and by whom: websites and types are a
+person's to change.
 
 Rules (contract §2 *Update item*, §3 *Writing*):
 1. A changed value is a new field instance, appended to the field's; untouched fields keep theirs and are never sent.
@@ -27,6 +27,7 @@ from r4_mcp.core.wire import (
     FieldInstanceId,
     FieldType,
     ItemId,
+    ItemType,
     SignedField,
     SignedItem,
     VaultId,
@@ -48,7 +49,8 @@ from r4_mcp.machine.contract import MAX_FIELDS
 from r4_mcp.secret import KnownSecrets, Secret
 from r4_mcp.vault.item_creation import is_final, new_id
 from r4_mcp.vault.journal import Entry, EntryKind, Journal
-from r4_mcp.vault.reader import OpenedItem, ProvenVault, VaultReader
+from r4_mcp.vault.proven import OpenedItem, ProvenVault
+from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.signer import VaultSigner, next_summary
 
 _log: Final = logging.getLogger(__name__)
@@ -62,10 +64,11 @@ class FieldChange:
 
     Attributes:
         name: The field's name.
-        value: Its new value; None where it is removed.
+        value: Its new value; None where it is removed, or only its type changes.
         add: The type of a field to add; None for one that is there.
         remove: Whether it goes.
         generated: Whether nobody typed the value.
+        retype: The new type of a field that is there; its value stays.
     """
 
     name: str
@@ -73,14 +76,17 @@ class FieldChange:
     add: FieldType | None = None
     remove: bool = False
     generated: bool = False
+    retype: FieldType | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ItemChange:
-    """What changes of an item; a name of None stays."""
+    """What changes of an item; what is None stays."""
 
     name: str | None
     fields: tuple[FieldChange, ...]
+    type: ItemType | None = None
+    websites: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +225,17 @@ class ItemUpdate:
         signer = self._signer.current(vault)
         detail = prepared.detail
         items = tuple(prepared.line if item.id == detail.item_id else item for item in vault.summary.checkpoint.items)
+        before = vault.summary.lines.get(detail.item_id)
         patch: dict[str, Json] = {
             "name": detail.name,
             "updates": list(prepared.updates),
             "summaryCheckpoint": await self._signer.summary(next_summary(vault.summary, items), signer),
             "detailCheckpoint": await self._signer.detail(detail, signer),
         }
+        if before is None or before.type is not detail.type:
+            patch["type"] = detail.type.value
+        if before is None or before.websites != detail.websites:
+            patch["websites"] = list(detail.websites)
         body: dict[str, Json] = {"patch": patch, "dekVersion": prepared.dek_version}
         entry = Entry(EntryKind.UPDATE_ITEM, detail.item_id, detail.vault_id, body)
         self._journal.prepare_creation(entry)
@@ -233,7 +244,7 @@ class ItemUpdate:
     async def _has(self, opened: OpenedItem, change: ItemChange) -> bool:
         """Say whether an item is as a change would leave it."""
         checkpoint = opened.item.checkpoint
-        if change.name is not None and checkpoint.name != change.name:
+        if checkpoint != _renamed(checkpoint, change):
             return False
         dek = await self._reader.dek(opened.vault)
         by_name = {field.line.name: field for field in opened.fields}
@@ -241,6 +252,10 @@ class ItemUpdate:
             field = by_name.get(wanted.name)
             if wanted.remove or field is None:
                 if not (wanted.remove and field is None):
+                    return False
+                continue
+            if wanted.retype is not None:
+                if field.line.type is not wanted.retype:
                     return False
                 continue
             place = opened.item.place(field.line)
@@ -263,6 +278,12 @@ def _prepare(base: DetailCheckpoint, change: ItemChange, dek: Dek) -> _Prepared:
             gone = fields.pop(index)
             updates.append(_update("delete", gone, None))
             continue
+        if wanted.retype is not None:
+            if index is None:
+                raise InvalidArgumentError("a field to give another type is not in the item")
+            fields[index] = replace(fields[index], type=wanted.retype)
+            updates.append(_update("update", fields[index], None))
+            continue
         value = wanted.value
         assert value is not None  # noqa: S101 - a change that removes nothing has a value; told to the type checker
         # reveal: measured by our own codec, so that nothing is sealed or sent if the value is too large.
@@ -283,8 +304,18 @@ def _prepare(base: DetailCheckpoint, change: ItemChange, dek: Dek) -> _Prepared:
         updates.append(_update("update" if wanted.add is None else "add", field, envelope))
     if not 1 <= len(fields) <= MAX_FIELDS:
         raise InvalidArgumentError(f"the item would have {len(fields)} fields; 1 to {MAX_FIELDS} are allowed")
-    name = base.name if change.name is None else change.name
-    return _Prepared(replace(base, version=base.version + 1, name=name, fields=tuple(fields)), tuple(updates), dek.version)
+    detail = replace(_renamed(base, change), version=base.version + 1, fields=tuple(fields))
+    return _Prepared(detail, tuple(updates), dek.version)
+
+
+def _renamed(base: DetailCheckpoint, change: ItemChange) -> DetailCheckpoint:
+    """Return a detail with the name, type and websites of a change."""
+    return replace(
+        base,
+        name=base.name if change.name is None else change.name,
+        type=base.type if change.type is None else change.type,
+        websites=base.websites if change.websites is None else change.websites,
+    )
 
 
 def _find(fields: list[SignedField], name: str) -> int | None:

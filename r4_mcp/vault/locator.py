@@ -7,22 +7,27 @@ Rules:
 2. A SCREAMING key is searched in every vault. One vault that does not verify stops the search: skipping it would let a
    service steer the key to a look-alike elsewhere.
 3. Several fits are an error that lists them.
-4. A name belongs to the vault that had it: when a remembered vault vanishes from the list and another one shows its name, that is
+4. What was found in memory and turns out not to fit is looked for once more, in what the service says now.
+5. A name belongs to the vault that had it: when a remembered vault vanishes from the list and another one shows its name, that is
    an ambiguity for a person, since the list is unsigned and first contact is trust on first use.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from r4_mcp.core.checkpoint import ProvenField
 from r4_mcp.core.record import is_id
 from r4_mcp.core.served import ServedItems, ServedVault
 from r4_mcp.core.wire import FieldId, ItemId, ProjectId, VaultId
-from r4_mcp.errors import AmbiguousReferenceError, DisagreementError, NotFoundError, ReferenceSyntaxError
+from r4_mcp.errors import AmbiguousReferenceError, DisagreementError, NotFoundError, ReferenceSyntaxError, SignerError
 from r4_mcp.vault.concurrently import map_bounded
-from r4_mcp.vault.reader import LocatedField, OpenedItem, ProvenVault, VaultReader
+from r4_mcp.vault.index import VaultIndex
+from r4_mcp.vault.proven import LocatedField, OpenedItem, ProvenVault
+from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.references import (
     SCHEME,
     Named,
@@ -36,6 +41,8 @@ from r4_mcp.vault.references import (
     screaming_key,
     write_reference,
 )
+
+FoundT = TypeVar("FoundT")
 
 SEARCH_WIDTH: Final = 8
 """Vaults fetched at once."""
@@ -79,11 +86,13 @@ class Locator:
 
     Args:
         reader: Proven reads.
+        index: What was proven a moment ago.
         project_id: Only vaults of this project are searched by name, where one is configured.
     """
 
-    def __init__(self, reader: VaultReader, project_id: ProjectId | None) -> None:
+    def __init__(self, reader: VaultReader, index: VaultIndex, project_id: ProjectId | None) -> None:
         self._reader = reader
+        self._index = index
         self._project_id = project_id
 
     async def vault(self, text: str) -> FoundVault:
@@ -98,8 +107,7 @@ class Locator:
         reference = parse_reference(text) if text.startswith(SCHEME) else Reference(text)
         if reference.item is not None:
             raise ReferenceSyntaxError("a vault reference has one part: r4://vault")
-        claimed = await self._claimed(reference.vault)
-        return FoundVault(_agreed(claimed, await self._reader.vault(claimed.id)), claimed.part)
+        return await self._anew(partial(self._vault, reference.vault))
 
     async def unverified_vault(self, text: str) -> ServedItems:
         """Find a vault whose listing came without a checkpoint.
@@ -123,7 +131,7 @@ class Locator:
         reference = parse_reference(text)
         if reference.item is None or reference.field is not None:
             raise ReferenceSyntaxError("an item reference has two parts: r4://vault/item")
-        return await self._item(await self._claimed(reference.vault), reference.item)
+        return await self._anew(partial(self._item, reference.vault, reference.item))
 
     async def listed_item(self, text: str) -> tuple[FoundVault, ItemId]:
         """Find an item in its vault's listing alone, which needs no permission to read ciphertext.
@@ -137,9 +145,7 @@ class Locator:
         reference = parse_reference(text)
         if reference.item is None or reference.field is not None:
             raise ReferenceSyntaxError("an item reference has two parts: r4://vault/item")
-        claimed = await self._claimed(reference.vault)
-        vault = _agreed(claimed, await self._reader.vault(claimed.id))
-        return FoundVault(vault, claimed.part), _select(reference.item, vault)
+        return await self._anew(partial(self._listed_item, reference.vault, reference.item))
 
     async def field(self, text: str) -> FoundField:
         """Find the field of ``r4://vault/item/field``, of an item with one secret field, or of a SCREAMING key.
@@ -152,22 +158,10 @@ class Locator:
         """
         reference = parse_field_reference(text)
         if isinstance(reference, ScreamingKey):
-            return await self._screaming(reference)
+            return await self._anew(partial(self._screaming, reference))
         if reference.item is None:
             raise ReferenceSyntaxError("a field reference has three parts: r4://vault/item/field")
-        claimed = await self._claimed(reference.vault)
-        if reference.field is not None and is_id(reference.field) and is_id(reference.item):
-            located = await self._reader.field(claimed.id, FieldId(reference.field))
-            _agreed(claimed, located.vault)
-            if located.field.item.checkpoint.item_id != reference.item:
-                raise NotFoundError(f"item {reference.item} has no field {reference.field}")
-            return FoundField(located, field_reference(located, reference.field, claimed.part))
-        found = await self._item(claimed, reference.item)
-        if reference.field is None:
-            return _single_secret(found)
-        fields = [Named(field.line.id, field.line.name, field) for field in found.opened.fields]
-        field = match(reference.field, fields, "field", lambda field: found.field_reference(field.id))
-        return _located(found, field)
+        return await self._anew(partial(self._field, reference.vault, reference.item, reference.field))
 
     async def project(self, text: str) -> ProjectId:
         """Find a project by id or name.
@@ -181,17 +175,67 @@ class Locator:
         projects = [Named(project.id, project.name, project.id) for project in await self._reader.projects()]
         return match(text, projects, "project", lambda project: project.id)
 
+    async def _anew(self, look: Callable[[], Awaitable[FoundT]]) -> FoundT:
+        """Look, and look again if what was in memory misled (rule 4)."""
+        recalled = self._index.recalled
+        try:
+            return await look()
+        except (NotFoundError, AmbiguousReferenceError, DisagreementError, SignerError):
+            if self._index.recalled == recalled:
+                raise
+        self._index.expire()
+        return await look()
+
+    async def _vault(self, part: str) -> FoundVault:
+        claimed = await self._claimed(part)
+        return FoundVault(_agreed(claimed, await self._index.vault(claimed.id)), claimed.part)
+
+    async def _listed_item(self, vault_part: str, item_part: str) -> tuple[FoundVault, ItemId]:
+        found = await self._vault(vault_part)
+        return found, _select(item_part, found.vault)
+
+    async def _item(self, vault_part: str, part: str) -> FoundItem:
+        claimed = await self._claimed(vault_part)
+        # By name, the vault's own name is settled before anything in it is looked up.
+        select = ItemId(part) if is_id(part) else lambda vault: _select(part, _agreed(claimed, vault))
+        opened = await self._index.item(claimed.id, select)
+        _agreed(claimed, opened.vault)
+        return FoundItem(opened, claimed.part)
+
+    async def _field(self, vault_part: str, item_part: str, part: str | None) -> FoundField:
+        claimed = await self._claimed(vault_part)
+        if part is not None and is_id(part) and is_id(item_part):
+            located = await self._index.field(claimed.id, FieldId(part))
+            _agreed(claimed, located.vault)
+            if located.field.item.checkpoint.item_id != item_part:
+                raise NotFoundError(f"item {item_part} has no field {part}")
+            return FoundField(located, field_reference(located, part, claimed.part))
+        found = await self._item(vault_part, item_part)
+        if part is None:
+            return await self._sealed(found, _single_secret(found))
+        fields = [Named(field.line.id, field.line.name, field) for field in found.opened.fields]
+        return await self._sealed(found, match(part, fields, "field", lambda field: found.field_reference(field.id)))
+
+    async def _sealed(self, found: FoundItem, field: ProvenField) -> FoundField:
+        """Return a field with its ciphertext, fetched now if the item was known from before."""
+        located = LocatedField(found.opened.vault, field)
+        if field.envelope is None:
+            located = await self._index.field(found.opened.vault.id, field.line.id)
+            if located.field.item.checkpoint != field.item.checkpoint:
+                raise DisagreementError(f"item {field.item.checkpoint.item_id} changed while it was looked for")
+        return FoundField(located, found.field_reference(field.line.id))
+
     async def _claimed(self, part: str) -> _Claimed:
         if is_id(part):
             return _Claimed(VaultId(part), part, None)
-        listed = await self._reader.list_vaults(self._project_id)
+        listed = await self._index.listed(self._project_id)
         named = [Named(vault.id, vault.name, vault) for vault in listed]
         found: ServedVault = match(part, named, "vault", lambda vault: write_reference(vault.id))
         await self._refuse_rebound(found, {vault.id for vault in listed})
         return _Claimed(found.id, address(found.id, found.name, [vault.name for vault in listed]), found.name)
 
     async def _refuse_rebound(self, found: ServedVault, listed: set[VaultId]) -> None:
-        """Refuse a name that a remembered vault had which is no longer listed (rule 4)."""
+        """Refuse a name that a remembered vault had which is no longer listed (rule 5)."""
         folded = found.name.casefold()
         twins = {
             vault_id
@@ -199,7 +243,7 @@ class Locator:
             if name.casefold() == folded and vault_id != found.id and vault_id not in listed
         }
         if twins and self._project_id is not None:
-            twins -= {vault.id for vault in await self._reader.list_vaults()}
+            twins -= {vault.id for vault in await self._index.listed(None)}
         if twins:
             gone = min(twins)
             raise AmbiguousReferenceError(
@@ -208,47 +252,40 @@ class Locator:
                 next_step=f"If the operator says that vault {gone} was archived or taken away, run `r4-mcp trust reset {gone}`.",
             )
 
-    async def _item(self, claimed: _Claimed, part: str) -> FoundItem:
-        # By name, the vault's own name is settled before anything in it is looked up.
-        select = ItemId(part) if is_id(part) else lambda vault: _select(part, _agreed(claimed, vault))
-        opened = await self._reader.item(claimed.id, select)
-        _agreed(claimed, opened.vault)
-        return FoundItem(opened, claimed.part)
-
     async def _screaming(self, key: ScreamingKey) -> FoundField:
         known_before = set(self._reader.remembered_names())
-        listed = await self._reader.list_vaults(self._project_id)
-        vaults = await map_bounded(self._reader.vault, [vault.id for vault in listed], SEARCH_WIDTH)
+        listed = await self._index.listed(self._project_id)
+        vaults = await map_bounded(self._index.vault, [vault.id for vault in listed], SEARCH_WIDTH)
         likely = [
             (vault.id, item.id)
             for vault in vaults
             for item in vault.summary.checkpoint.items
             if key.text.startswith(screaming(item.name) + "_")
         ]
-
-        async def open_item(pair: tuple[VaultId, ItemId]) -> FoundItem:
-            opened = await self._reader.item(*pair)
-            return FoundItem(opened, opened.vault.id)
-
-        found = [
-            _located(item, field)
-            for item in await map_bounded(open_item, likely, SEARCH_WIDTH)
+        items = [FoundItem(one, one.vault.id) for one in await map_bounded(self._open, likely, SEARCH_WIDTH)]
+        fits = [
+            (item, field)
+            for item in items
             for field in item.opened.fields
             if screaming_key(item.opened.item.checkpoint.name, field.line.name) == key.text
         ]
-        if not found:
+        if not fits:
             raise NotFoundError("no field with that SCREAMING key is visible to this agent")
-        if len(found) > 1:
-            candidates = tuple(field.reference for field in found)
-            raise AmbiguousReferenceError(f"{len(found)} fields share that SCREAMING key", candidates=candidates)
-        if found[0].located.vault.id not in known_before:
-            await self._refuse_if_one_vanished(known_before - {vault.id for vault in listed}, found[0])
-        return found[0]
+        if len(fits) > 1:
+            candidates = tuple(item.field_reference(field.line.id) for item, field in fits)
+            raise AmbiguousReferenceError(f"{len(fits)} fields share that SCREAMING key", candidates=candidates)
+        found = await self._sealed(*fits[0])
+        if found.located.vault.id not in known_before:
+            await self._refuse_if_one_vanished(known_before - {vault.id for vault in listed}, found)
+        return found
+
+    async def _open(self, place: tuple[VaultId, ItemId]) -> OpenedItem:
+        return await self._index.item(*place)
 
     async def _refuse_if_one_vanished(self, unlisted: set[VaultId], found: FoundField) -> None:
-        """Refuse a key that turned up in a vault met for the first time while a remembered one is gone (rule 4)."""
+        """Refuse a key that turned up in a vault met for the first time while a remembered one is gone (rule 5)."""
         if unlisted and self._project_id is not None:
-            unlisted -= {vault.id for vault in await self._reader.list_vaults()}
+            unlisted -= {vault.id for vault in await self._index.listed(None)}
         if unlisted:
             gone = min(unlisted)
             raise AmbiguousReferenceError(
@@ -282,18 +319,14 @@ def _select(part: str, vault: ProvenVault) -> ItemId:
     return match(part, items, "item", lambda item: write_reference(vault.id, item.id))
 
 
-def _single_secret(found: FoundItem) -> FoundField:
+def _single_secret(found: FoundItem) -> ProvenField:
     fields = found.opened.fields
     secret = [field for field in fields if field.line.type.is_secret]
     if len(secret) == 1:
-        return _located(found, secret[0])
+        return secret[0]
     candidates = tuple(found.field_reference(field.line.id) for field in secret or fields)
     count = "no secret field" if not secret else f"{len(secret)} secret fields"
     raise AmbiguousReferenceError(f"the item has {count}; name one field", candidates=candidates)
-
-
-def _located(found: FoundItem, field: ProvenField) -> FoundField:
-    return FoundField(LocatedField(found.opened.vault, field), found.field_reference(field.line.id))
 
 
 def item_reference(opened: OpenedItem, vault_part: str) -> str:

@@ -1,7 +1,6 @@
-"""Reading: fetch, prove against what is remembered, remember, and only then open.
+"""Reading: fetch, prove against what is remembered, remember.
 
-What this file does not do: decide whether a value may be shown; ``locate`` and ``open_field`` are two steps so that the gate
-decides between them, before any key is unwrapped.
+What this file does not do: open a value. ``opener`` does, and the gate decides in between, before any key is unwrapped.
 
 Rules:
 1. A state is loaded before the bytes are fetched and swapped after the proof; if someone moved it meanwhile, the whole fetch is
@@ -13,22 +12,20 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
 
 import anyio
 
 from r4_mcp.core import checkpoint, directory, served
-from r4_mcp.core.checkpoint import ProvenField, ProvenItem, ProvenSummary
-from r4_mcp.core.directory import Directory
+from r4_mcp.core.checkpoint import ProvenItem
 from r4_mcp.core.encoding import parse_json
-from r4_mcp.core.envelope import open_envelope
 from r4_mcp.core.served import ServedItems, ServedProject, ServedVault
 from r4_mcp.core.trust import CheckpointMode, SignerTrust, TrustAnchors, TrustPolicy, VaultTrust
-from r4_mcp.core.wire import FieldId, ItemId, ProjectId, SummaryCheckpoint, VaultId, read_wrapped_key
+from r4_mcp.core.wire import FieldId, ItemId, ProjectId, VaultId, read_wrapped_key
 from r4_mcp.core.wrapping import Dek
 from r4_mcp.errors import (
     AbsentError,
@@ -41,14 +38,14 @@ from r4_mcp.errors import (
     MalformedError,
     NotConfiguredError,
     NotFoundError,
-    NotReadableError,
     SignerError,
 )
 from r4_mcp.machine import contract
 from r4_mcp.machine.client import MachineClient
-from r4_mcp.secret import KnownSecrets, Secret
+from r4_mcp.secret import KnownSecrets
 from r4_mcp.vault.concurrently import gather
-from r4_mcp.vault.evidence import Evidence, SignedCheckpoint
+from r4_mcp.vault.evidence import Evidence
+from r4_mcp.vault.proven import LocatedField, OpenedItem, ProvenVault, Seen, public_texts
 from r4_mcp.vault.runtime_key import RuntimeKey
 from r4_mcp.vault.trust_store import TrustStore
 
@@ -59,44 +56,6 @@ LIST_SECONDS: Final = 60.0
 
 _SWAP_TRIES: Final = 8
 _STRADDLE_TRIES: Final = 2
-
-
-class Seen:
-    """The signed checkpoints that one fetch met, in case one of them contradicts an earlier one."""
-
-    def __init__(self) -> None:
-        self.checkpoints: tuple[SignedCheckpoint, ...] = ()
-
-    def note(self, signed: SignedCheckpoint | None) -> None:
-        """Add a checkpoint, if one was served."""
-        if signed is not None:
-            self.checkpoints += (signed,)
-
-
-@dataclass(frozen=True, slots=True)
-class ProvenVault:
-    """A vault whose directory and summary are proven."""
-
-    id: VaultId
-    directory: Directory
-    summary: ProvenSummary
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedItem:
-    """An item whose make-up is proven; its values are still sealed."""
-
-    vault: ProvenVault
-    item: ProvenItem
-    fields: tuple[ProvenField, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LocatedField:
-    """One proven field, still sealed, with the vault that it is in."""
-
-    vault: ProvenVault
-    field: ProvenField
 
 
 class VaultReader:
@@ -197,11 +156,7 @@ class VaultReader:
                 (state, vault), raw = await gather(
                     partial(self._fetch_vault, vault_id, state, seen), partial(self._machine.item, vault_id, item_id)
                 )
-            claimed = served.read_item(parse_json(raw, what="item"))
-            seen.note(claimed.detail)
-            state, item, fields = checkpoint.advance_item(state, claimed, item_id, vault.summary, vault.directory)
-            self._known.publish(field.name for field in item.checkpoint.fields)
-            return state, OpenedItem(vault, item, fields)
+            return self._prove_item(state, seen, vault, item_id, raw)
 
         return await self._remembering(vault_id, journey, absent="the item")
 
@@ -219,11 +174,7 @@ class VaultReader:
             (state, vault), raw = await gather(
                 partial(self._fetch_vault, vault_id, state, seen), partial(self._machine.field, vault_id, field_id)
             )
-            claimed = served.read_field(parse_json(raw, what="field"))
-            seen.note(claimed.detail)
-            state, field = checkpoint.advance_field(state, claimed, field_id, vault.summary, vault.directory)
-            self._known.publish(line.name for line in field.item.checkpoint.fields)
-            return state, LocatedField(vault, field)
+            return self._prove_field(state, seen, vault, field_id, raw)
 
         return await self._remembering(vault_id, journey, absent=f"field {field_id}")
 
@@ -302,28 +253,58 @@ class VaultReader:
 
         return await self._remembering(vault.id, journey)
 
-    async def open_field(self, located: LocatedField) -> Secret[str]:
-        """Decrypt one located field. The caller has decided that this may happen.
+    async def item_in(self, vault: ProvenVault, item_id: ItemId) -> OpenedItem:
+        """Fetch and prove one item of a vault that was proven a moment ago: one request.
 
         Raises:
-            NotReadableError: The field has no value (FILE fields are references to attachments).
-            AwaitingGrantError: No key is wrapped for this agent.
-            VerificationError: The key or the envelope is not proven.
+            NotFoundError: No such item for this agent.
+            VerificationError: What was served is not proven, or the vault has moved on meanwhile.
+            NetworkError: No answer.
+            ServiceError: Refused.
         """
-        try:
-            dek = await self.dek(located.vault)
-        except DisagreementError:
-            # Rule 2: the vault's key may have been changed between the listing and now. The field must be the same one.
-            fresh = await self.field(located.vault.id, located.field.line.id)
-            if fresh.field.line != located.field.line or fresh.field.item.checkpoint != located.field.item.checkpoint:
-                raise
-            located = fresh
-            dek = await self.dek(located.vault)
-        field = located.field
-        place = field.item.place(field.line)
-        if place is None or field.envelope is None:
-            raise NotReadableError(f"field {field.line.id} is of type {field.line.type.value} and has no value to read")
-        return open_envelope(dek.key, place, field.envelope, self._known, armed=field.line.type.is_secret)
+
+        async def journey(state: VaultTrust, seen: Seen) -> tuple[VaultTrust, OpenedItem]:
+            return self._prove_item(state, seen, vault.before_now(), item_id, await self._machine.item(vault.id, item_id))
+
+        return await self._remembering(vault.id, journey, absent="the item")
+
+    async def field_in(self, vault: ProvenVault, field_id: FieldId) -> LocatedField:
+        """Fetch and prove one field of a vault that was proven a moment ago: one request.
+
+        Raises:
+            NotFoundError: No such field for this agent.
+            VerificationError: What was served is not proven, or the vault has moved on meanwhile.
+            NetworkError: No answer.
+            ServiceError: Refused.
+        """
+
+        async def journey(state: VaultTrust, seen: Seen) -> tuple[VaultTrust, LocatedField]:
+            return self._prove_field(state, seen, vault.before_now(), field_id, await self._machine.field(vault.id, field_id))
+
+        return await self._remembering(vault.id, journey, absent=f"field {field_id}")
+
+    def publish(self, vault: ProvenVault, items: Iterable[ProvenItem]) -> None:
+        """Make a proven vault's metadata known as public."""
+        self._known.publish(public_texts(vault))
+        self._known.publish(field.name for item in items for field in item.checkpoint.fields)
+
+    def _prove_item(
+        self, state: VaultTrust, seen: Seen, vault: ProvenVault, item_id: ItemId, raw: bytes
+    ) -> tuple[VaultTrust, OpenedItem]:
+        claimed = served.read_item(parse_json(raw, what="item"))
+        seen.note(claimed.detail)
+        state, item, fields = checkpoint.advance_item(state, claimed, item_id, vault.summary, vault.directory)
+        self._known.publish(field.name for field in item.checkpoint.fields)
+        return state, OpenedItem(vault, item, fields)
+
+    def _prove_field(
+        self, state: VaultTrust, seen: Seen, vault: ProvenVault, field_id: FieldId, raw: bytes
+    ) -> tuple[VaultTrust, LocatedField]:
+        claimed = served.read_field(parse_json(raw, what="field"))
+        seen.note(claimed.detail)
+        state, field = checkpoint.advance_field(state, claimed, field_id, vault.summary, vault.directory)
+        self._known.publish(line.name for line in field.item.checkpoint.fields)
+        return state, LocatedField(vault, field)
 
     async def _fetch_vault(
         self, vault_id: VaultId, state: VaultTrust, seen: Seen, *, made_here: bool = False
@@ -333,15 +314,19 @@ class VaultReader:
             partial(self._machine.directory, vault_id, since), partial(self._machine.items, vault_id)
         )
         claimed = directory.read_directory(parse_json(raw_directory, what="signer directory"))
-        state, proven = directory.advance(state, claimed, vault_id, self._anchors(made_here=made_here))
+        state, proven = directory.advance(state, claimed, vault_id, self.anchors(made_here=made_here))
         listing = served.read_items(parse_json(raw_items, what="item listing"))
         seen.note(listing.summary)
         state, summary = checkpoint.advance_summary(state, listing, proven)
-        self._known.publish(_public_texts(summary.checkpoint))
-        return state, ProvenVault(vault_id, proven, summary)
+        vault = ProvenVault(vault_id, proven, summary)
+        self.publish(vault, ())
+        return state, vault
 
-    def _anchors(self, *, made_here: bool) -> TrustAnchors:
-        # Pins don't carry from vault to vault; what the operator added and our own key do.
+    def anchors(self, *, made_here: bool = False) -> TrustAnchors:
+        """Return what may be pinned without a continuity signature.
+
+        Pins don't carry from vault to vault; what the operator added and our own key do.
+        """
         own = None
         # Listing works without a private key; then no signer is ours.
         with suppress(NotConfiguredError):
@@ -378,10 +363,3 @@ class VaultReader:
                     await anyio.to_thread.run_sync(self._evidence.remember, seen.checkpoints)
                 return result
         raise BusyError(f"vault {vault_id} is being changed faster than it can be read")
-
-
-def _public_texts(summary: SummaryCheckpoint) -> Iterator[str]:
-    yield summary.name
-    for item in summary.items:
-        yield item.name
-        yield from item.websites

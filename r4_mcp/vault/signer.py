@@ -33,7 +33,8 @@ from r4_mcp.core.wire import (
     signed_envelope,
 )
 from r4_mcp.errors import BusyError, KeyNotListedError
-from r4_mcp.vault.reader import OpenedItem, ProvenVault, VaultReader
+from r4_mcp.vault.proven import OpenedItem, ProvenVault
+from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.runtime_key import RuntimeKey
 
 CONFLICT_TRIES: Final = 8

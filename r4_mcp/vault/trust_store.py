@@ -99,9 +99,8 @@ class TrustStore:
             TrustStoreLostError: Rule 4.
             FileAccessError: Rule 3, or the file can't be used.
         """
-        section = await anyio.to_thread.run_sync(self.section)
-        remembered = section.vaults.get(vault_id)
-        return VaultTrust() if remembered is None else remembered.trust
+        held = self._held()
+        return _trust_of(await anyio.to_thread.run_sync(self.section) if held is None else held, vault_id)
 
     async def swap(self, vault_id: VaultId, expected: VaultTrust, proven: VaultTrust) -> bool:
         """Replace ``expected`` by ``proven`` and note the time; False if the current state is another (rule 1).
@@ -111,7 +110,26 @@ class TrustStore:
             FileAccessError: Rule 3, or the file can't be written.
             BusyError: Another process holds the lock.
         """
-        return await anyio.to_thread.run_sync(self._swap, vault_id, expected, proven)
+        return not await self.swap_all({vault_id: (expected, proven)})
+
+    async def swap_all(self, moves: Mapping[VaultId, tuple[VaultTrust, VaultTrust]]) -> frozenset[VaultId]:
+        """Do many swaps with one write.
+
+        Args:
+            moves: For each vault the state that was proven from, and the proven one.
+
+        Returns:
+            The vaults whose current state is another one; the rest is swapped.
+
+        Raises:
+            R4Error: As ``swap``; then nothing was written.
+        """
+        held = self._held()
+        if held is not None:
+            waiting, refused = self._settled(held, moves)
+            if not waiting:
+                return refused
+        return await anyio.to_thread.run_sync(self._swap_all, moves)
 
     def section(self) -> Section:
         """Return everything that is remembered for this service and agent.
@@ -121,11 +139,14 @@ class TrustStore:
             FileAccessError: Rule 3, or the file can't be used.
         """
         found = self._sections().get(self._owner)
-        if found is not None:
-            return found
-        if self._marker.exists():
+        if found is None and self._marker.exists():
+            # The marker comes after the file: whoever made both between our two looks left a section there.
+            found = self._sections().get(self._owner)
+        elif found is None:
+            return _NEW
+        if found is None:
             raise TrustStoreLostError(f"{self._file.path} has lost what this agent had verified", next_step=_RESET)
-        return _NEW
+        return found
 
     def set_anchor(self, fingerprint: str, *, trusted: bool) -> None:
         """Add or remove a fingerprint that the operator trusts. For people's commands; no tool calls this."""
@@ -151,26 +172,41 @@ class TrustStore:
                 sections[self._owner] = replace(section, vaults=MappingProxyType(kept))
             self._write(sections)
 
-    def _swap(self, vault_id: VaultId, expected: VaultTrust, proven: VaultTrust) -> bool:
+    def _held(self) -> Section | None:
+        """Return the section that was parsed, if the file is still the same: one look at its stamp, fit for the event loop."""
+        cached = self._cached
+        return cached.sections.get(self._owner) if cached is not None and cached.stamp == self._file.stamp() else None
+
+    def _settled(
+        self, section: Section, moves: Mapping[VaultId, tuple[VaultTrust, VaultTrust]]
+    ) -> tuple[dict[VaultId, tuple[VaultTrust, VaultTrust]], frozenset[VaultId]]:
+        """Tell the moves that need a write from those that don't, and name the refused ones among these."""
         now = int(self._clock())
-        if expected == proven:
-            remembered = self.section().vaults.get(vault_id)
-            if remembered is None or remembered.trust != expected:
-                return remembered is None and expected == VaultTrust()
-            if 0 <= now - remembered.verified_at < REFRESH_SECONDS:
-                return True
-        swapped = False
+        waiting, refused = {}, set()
+        for vault_id, (expected, proven) in moves.items():
+            remembered = section.vaults.get(vault_id)
+            if expected != proven:
+                waiting[vault_id] = (expected, proven)
+            elif _trust_of(section, vault_id) != expected:
+                refused.add(vault_id)
+            elif remembered is not None and not 0 <= now - remembered.verified_at < REFRESH_SECONDS:
+                waiting[vault_id] = (expected, proven)
+        return waiting, frozenset(refused)
+
+    def _swap_all(self, moves: Mapping[VaultId, tuple[VaultTrust, VaultTrust]]) -> frozenset[VaultId]:
+        waiting, refused = self._settled(self.section(), moves)
+        if not waiting:
+            return refused
+        late: set[VaultId] = set()
 
         def change(section: Section) -> Section:
-            nonlocal swapped
-            current = section.vaults.get(vault_id, Remembered(VaultTrust(), 0))
-            swapped = current.trust == expected
-            if not swapped:
-                return section
-            return replace(section, vaults=MappingProxyType({**section.vaults, vault_id: Remembered(proven, now)}))
+            now = int(self._clock())
+            late.update(vault_id for vault_id, (expected, _) in waiting.items() if _trust_of(section, vault_id) != expected)
+            swapped = {vault_id: Remembered(proven, now) for vault_id, (_, proven) in waiting.items() if vault_id not in late}
+            return replace(section, vaults=MappingProxyType({**section.vaults, **swapped})) if swapped else section
 
         self._change(change)
-        return swapped
+        return refused | late
 
     def _change(self, change: Callable[[Section], Section]) -> None:
         with self._file.locked():
@@ -242,6 +278,11 @@ class TrustStore:
                 self._file.set_aside("damaged")
                 return {}
             raise FileAccessError(f"{self._file.path} is damaged: {error.message}", next_step=_RESET) from None
+
+
+def _trust_of(section: Section, vault_id: VaultId) -> VaultTrust:
+    remembered = section.vaults.get(vault_id)
+    return VaultTrust() if remembered is None else remembered.trust
 
 
 def _read_file(raw: bytes) -> dict[str, Section]:

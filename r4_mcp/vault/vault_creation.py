@@ -34,7 +34,8 @@ from r4_mcp.machine.client import MachineClient
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.item_creation import is_final, new_id
 from r4_mcp.vault.journal import Entry, EntryKind, Journal
-from r4_mcp.vault.reader import ProvenVault, VaultReader
+from r4_mcp.vault.proven import ProvenVault
+from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.registration import Registration
 from r4_mcp.vault.runtime_key import RuntimeKey
 from r4_mcp.vault.signer import VaultSigner

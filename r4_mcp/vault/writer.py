@@ -6,6 +6,7 @@ how a creation survives a lost reply is ``item_creation``'s and ``vault_creation
 Rules:
 1. What was not acknowledged and read back is not reported as done.
 2. Interrupted creations are finished before anything new is created in the same place, and once when the process starts.
+3. After a write, done or not, nothing is answered from what was known before it.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from r4_mcp.core.served import read_feedback
 from r4_mcp.core.wire import Classification, ItemId, ProjectId, SignedItem, VaultId
 from r4_mcp.errors import DisagreementError, NetworkError, NotFoundError, R4Error, VersionConflictError
 from r4_mcp.machine.client import MachineClient
+from r4_mcp.vault.index import VaultIndex
 from r4_mcp.vault.item_creation import ItemCreation, ItemDraft
 from r4_mcp.vault.item_update import ItemChange, ItemUpdate
 from r4_mcp.vault.journal import EntryKind, Journal
-from r4_mcp.vault.reader import OpenedItem, ProvenVault, VaultReader
+from r4_mcp.vault.proven import OpenedItem, ProvenVault
+from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.registration import Registration
 from r4_mcp.vault.signer import VaultSigner, next_summary
 from r4_mcp.vault.vault_creation import VaultCreation
@@ -36,6 +39,7 @@ class VaultWriter:
     Args:
         machine: The service.
         reader: Proven reads.
+        index: What was proven before a write.
         registration: The registered identity.
         signer: Signs as this agent.
         journal: What was about to be written.
@@ -49,6 +53,7 @@ class VaultWriter:
         *,
         machine: MachineClient,
         reader: VaultReader,
+        index: VaultIndex,
         registration: Registration,
         signer: VaultSigner,
         journal: Journal,
@@ -58,6 +63,7 @@ class VaultWriter:
     ) -> None:
         self._machine = machine
         self._reader = reader
+        self._index = index
         self._registration = registration
         self._signer = signer
         self._journal = journal
@@ -90,7 +96,10 @@ class VaultWriter:
             ServiceError: Refused.
             VerificationError: What was read back is not what was signed.
         """
-        return await self._vaults.create(name, classification, project_id)
+        try:
+            return await self._vaults.create(name, classification, project_id)
+        finally:
+            self._index.expire()
 
     async def create_item(self, vault_id: VaultId, draft: ItemDraft) -> OpenedItem:
         """Create an item: values are sealed here, metadata is signed here.
@@ -103,7 +112,10 @@ class VaultWriter:
             BusyError: The vault changed under each of 8 tries.
         """
         await self._registration.ensure()
-        return await self._items.create(vault_id, draft)
+        try:
+            return await self._items.create(vault_id, draft)
+        finally:
+            self._index.expire()
 
     async def update_item(self, vault_id: VaultId, item_id: ItemId, change: ItemChange) -> OpenedItem:
         """Change an item: values are sealed here, metadata is signed here.
@@ -117,7 +129,10 @@ class VaultWriter:
             BusyError: The vault changed under each of 8 tries.
         """
         await self._registration.ensure()
-        return await self._updates.update(vault_id, item_id, change)
+        try:
+            return await self._updates.update(vault_id, item_id, change)
+        finally:
+            self._index.expire()
 
     async def archive_item(self, vault_id: VaultId, item_id: ItemId) -> SignedItem:
         """Archive an item: sign the summary without it.
@@ -132,6 +147,12 @@ class VaultWriter:
             BusyError: The vault changed under each of 8 tries.
         """
         await self._registration.ensure()
+        try:
+            return await self._archive_item(vault_id, item_id)
+        finally:
+            self._index.expire()
+
+    async def _archive_item(self, vault_id: VaultId, item_id: ItemId) -> SignedItem:
         signed_over = 0
         line: SignedItem | None = None
         async for vault in self._signer.attempts(vault_id):
@@ -173,6 +194,12 @@ class VaultWriter:
             DisagreementError: Acknowledged, but still there.
         """
         await self._registration.ensure()
+        try:
+            return await self._archive_vault(vault_id)
+        finally:
+            self._index.expire()
+
+    async def _archive_vault(self, vault_id: VaultId) -> ProvenSummary:
         vault = await self._reader.vault(vault_id)
         try:
             await self._machine.archive_vault(vault_id)

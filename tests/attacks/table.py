@@ -188,7 +188,8 @@ _SIGNERS: Final[dict[str, Row]] = {
     "attacker-signer-added": of_vault(SIGNER, *EVERY_WAY),
     "attacker-signer-added-for-details": of_item(SIGNER),
     "attacker-signer-unlisted": of_vault(SIGNER),
-    "signer-of-an-invented-vault": of_vault(SIGNER),
+    # Each sync asks for a directory that has grown alone.
+    "signer-of-an-invented-vault": Row(SIGNER, (LIST, READ, READ_BY_ID, CREATE), Reach.VAULT, 2 * 2),
     "attacker-continues-with-own-signature": of_vault(SIGNATURE),
     "attacker-continues-without-signature": of_vault(SIGNER),
     "signer-forked": of_vault(SIGNER),
@@ -303,9 +304,9 @@ BOUNDED: Final[dict[str, Row]] = {
     "gzip-bomb": Row("response_too_large", (LIST, READ), Reach.VAULT),
     "slow-drip": Row("deadline_exceeded", (LIST,), Reach.VAULT),
     "silence": Row("deadline_exceeded", (LIST,), Reach.VAULT),
-    "endless-pages": Row(MALFORMED, (VAULTS, READ), Reach.LISTS),
-    "page-loop": Row(MALFORMED, (VAULTS, READ), Reach.LISTS),
-    "page-repeated": Row(MALFORMED, (VAULTS, READ), Reach.LISTS),
+    "endless-pages": Row(MALFORMED, (LIST, READ), Reach.LISTS),
+    "page-loop": Row(MALFORMED, (LIST, READ), Reach.LISTS),
+    "page-repeated": Row(MALFORMED, (LIST, READ), Reach.LISTS),
     **{
         f"redirect-{status}": Row("redirect_refused", (VAULTS, READ, CREATE), Reach.ACCOUNT, once_per_home=True)
         for status in (301, 302, 303, 307, 308)

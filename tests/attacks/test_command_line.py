@@ -35,7 +35,12 @@ def emulator(directory: Path, fault: str) -> Iterator[dict[str, str]]:
             line = process.stdout.readline()
             assert line, process.communicate(timeout=SECONDS)[1]
             told = json.loads(line)
-            yield {"R4_CONFIG": told["agentConfig"], "R4_BASE_URL": told["baseUrl"], "R4_HOME": str(directory / "home")}
+            yield {
+                "R4_CONFIG": told["agentConfig"],
+                "R4_BASE_URL": told["baseUrl"],
+                "R4_HOME": str(directory / "home"),
+                "R4_INDEX_SECONDS": "0",
+            }
             process.send_signal(signal.SIGTERM)
             assert process.communicate(timeout=SECONDS) == ("", "")
         finally:

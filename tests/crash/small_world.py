@@ -36,7 +36,9 @@ from r4_mcp.emulator.store import FILE_NAME, Store
 from r4_mcp.machine.contract import Level
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.journal import Entry, Journal
-from r4_mcp.vault.reader import LocatedField, VaultReader
+from r4_mcp.vault.opener import VaultOpener
+from r4_mcp.vault.proven import LocatedField
+from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.runtime import VaultRuntime
 from tests.doors import private_pem, write_private
 from tests.switchboard import Switchboard, Tap
@@ -232,12 +234,13 @@ def write_agent(path: Path, credentials: AgentCredentials, key: PrivateKey) -> P
 async def read_everything(reader: VaultReader) -> dict[str, str]:
     """Open every field that the agent can see; keys are ``vault/item/field``, an item that is there twice is numbered."""
     found: dict[str, str] = {}
+    opener = VaultOpener(reader, KnownSecrets())
     for listed in await reader.list_vaults():
         vault = await reader.vault(listed.id)
         for line in vault.summary.checkpoint.items:
             opened = await reader.item(listed.id, line.id)
             for proven in opened.fields:
-                value = await reader.open_field(LocatedField(opened.vault, proven))
+                value = await opener.open_field(LocatedField(opened.vault, proven))
                 _put(found, f"{vault.summary.checkpoint.name}/{line.name}/{proven.line.name}", value.reveal())
         if not vault.summary.checkpoint.items:
             await reader.dek(vault)

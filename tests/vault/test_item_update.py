@@ -11,7 +11,7 @@ from r4_mcp.core.wire import FieldType, ItemId, VaultId
 from r4_mcp.errors import InvalidArgumentError, NetworkError, PermissionDeniedError, VersionConflictError
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.item_update import FieldChange, ItemChange
-from r4_mcp.vault.reader import OpenedItem
+from r4_mcp.vault.proven import OpenedItem
 from r4_mcp.vault.runtime import VaultRuntime
 from tests.doors import World, in_memory
 from tests.switchboard import Exchange
@@ -42,7 +42,7 @@ async def value_of(rooms: VaultRuntime, opened: OpenedItem, name: str = "Token")
     """Read one value."""
     field = next(field for field in opened.fields if field.line.name == name)
     located = await rooms.reader.field(opened.vault.id, field.line.id)
-    return (await rooms.reader.open_field(located)).reveal()
+    return (await rooms.opener.open_field(located)).reveal()
 
 
 async def test_only_what_was_asked_for_changes(world: World) -> None:

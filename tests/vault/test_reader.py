@@ -202,7 +202,7 @@ async def test_a_lie_about_a_field_reveals_nothing(world: World, lie: str) -> No
     world.tap.intercept = await rewrite(field_id, FIELD_LIES[lie])(world)
     async with runtime(world) as one:
         with pytest.raises(VerificationError):
-            await one.reader.open_field(await one.reader.field(vault_id, field_id))
+            await one.opener.open_field(await one.reader.field(vault_id, field_id))
 
 
 async def test_a_key_change_between_locating_and_opening_is_survived(world: World) -> None:
@@ -212,7 +212,7 @@ async def test_a_key_change_between_locating_and_opening_is_survived(world: Worl
     async with runtime(world) as one:
         located = await one.reader.field(vault_id, created.field_ids[0])
         world.seeded.operator.rotate_dek(vault_id)
-        assert (await one.reader.open_field(located)).reveal() == "the target's value"
+        assert (await one.opener.open_field(located)).reveal() == "the target's value"
 
 
 async def test_what_does_not_exist_is_not_found(world: World) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -222,6 +223,23 @@ async def test_lost_is_not_never_initialised(store: TrustStore, path: Path) -> N
     assert not path.exists()
     store.reset()
     assert (await open_store(path).load(VAULT)).is_first_contact
+
+
+async def test_a_first_write_between_two_looks_is_not_a_loss(path: Path, tmp_path: Path) -> None:
+    """Rule 4: another process may make file and marker after we looked for the one and before we look for the other."""
+
+    class Late(type(tmp_path)):  # type: ignore[misc]  # the platform's own class of paths
+        """A folder in which somebody else is faster."""
+
+        def exists(self) -> bool:
+            """Let the other one finish first."""
+            if not path.exists():
+                asyncio.run(bump(open_store(path), VAULT))
+            return bool(super().exists())
+
+    store = TrustStore(path, Late(path.parent / "initialised"), OWNER, lambda: 0.0)
+    section = await asyncio.to_thread(store.section)
+    assert set(section.vaults) == {VAULT}
 
 
 async def test_losing_ones_section_is_losing_the_store(store: TrustStore, path: Path) -> None:
