@@ -15,11 +15,14 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Final, TypeVar
+
+import anyio
 
 from r4_mcp.core.checkpoint import ProvenField
 from r4_mcp.core.served import ServedVault
@@ -129,6 +132,7 @@ class VaultIndex:
         self._synced_at = 0.0
         self._alone: dict[VaultId, _Alone] = {}
         self._lists: dict[ProjectId | None, _List] = {}
+        self._looks: dict[VaultId, anyio.Lock] = {}
         self._expired_at = float("-inf")
         self._no_answer_at = float("-inf")
         self._generation = 0
@@ -193,12 +197,13 @@ class VaultIndex:
         Raises:
             R4Error: As ``vault``, and where there is no such item.
         """
-        if self._is_looked_at_alone(vault_id):
-            at = self._clock()
-            opened = await self._reader.item(vault_id, select)
-            self._keep_alone(opened.vault, at)
-            self._learn(opened)
-            return opened
+        async with self._first_look(vault_id) as alone:
+            if alone:
+                at = self._clock()
+                opened = await self._reader.item(vault_id, select)
+                self._keep_alone(opened.vault, at)
+                self._learn(opened)
+                return opened
         entry = await self._entry(vault_id)
         vault = _proven(entry, vault_id)
         item_id = select(vault) if callable(select) else select
@@ -215,11 +220,12 @@ class VaultIndex:
         Raises:
             R4Error: As ``vault``, and where there is no such field.
         """
-        if self._is_looked_at_alone(vault_id):
-            at = self._clock()
-            located = await self._reader.field(vault_id, field_id)
-            self._keep_alone(located.vault, at)
-            return located
+        async with self._first_look(vault_id) as alone:
+            if alone:
+                at = self._clock()
+                located = await self._reader.field(vault_id, field_id)
+                self._keep_alone(located.vault, at)
+                return located
         return await self._reader.field_in(await self.vault(vault_id), field_id)
 
     def freshness(self, vault_id: VaultId) -> tuple[float, bool]:
@@ -241,9 +247,17 @@ class VaultIndex:
             raise NotFoundError(f"vault {vault_id} is not visible to this agent, or was archived")
         return entry
 
-    def _is_looked_at_alone(self, vault_id: VaultId) -> bool:
-        # Then vault and item are fetched together and remembered together, so that a lie in the one leaves no trace of the other.
-        return not (self._synced is not None and self._complete) and self._known(vault_id) is None
+    @asynccontextmanager
+    async def _first_look(self, vault_id: VaultId) -> AsyncIterator[bool]:
+        """Say whether a vault has to be looked at alone: by one caller at a time, so that the next one finds it known.
+
+        Then vault and item are fetched together and remembered together, so that a lie in the one leaves no trace of the other.
+        """
+        if (self._synced is not None and self._complete) or self._known(vault_id) is not None:
+            yield False
+            return
+        async with self._looks.setdefault(vault_id, anyio.Lock()):
+            yield self._known(vault_id) is None
 
     def _known(self, vault_id: VaultId) -> IndexedVault | None:
         alone = self._alone.get(vault_id)

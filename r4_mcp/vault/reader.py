@@ -12,8 +12,8 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
@@ -47,6 +47,7 @@ from r4_mcp.vault.concurrently import gather
 from r4_mcp.vault.evidence import Evidence
 from r4_mcp.vault.proven import LocatedField, OpenedItem, ProvenVault, Seen, public_texts
 from r4_mcp.vault.runtime_key import RuntimeKey
+from r4_mcp.vault.shared import Answers
 from r4_mcp.vault.trust_store import TrustStore
 
 ResultT = TypeVar("ResultT")
@@ -85,6 +86,7 @@ class VaultReader:
         self._evidence = evidence
         self._key = key
         self._known = known
+        self._turns: dict[VaultId, anyio.Lock] = {}
         self.policy = policy
 
     async def list_vaults(self, project_id: ProjectId | None = None) -> tuple[ServedVault, ...]:
@@ -240,18 +242,21 @@ class VaultReader:
             AwaitingGrantError: No key is wrapped for this agent.
             VerificationError: The entry is not proven, or does not open.
         """
+        answers = Answers(partial(self._wrapped_key, vault.id))
 
         async def journey(state: VaultTrust, _: Seen) -> tuple[VaultTrust, Dek]:
-            try:
-                raw = await self._machine.wrapped_key(vault.id)
-            except AbsentError as error:
-                if error.service_code == "vault_not_found":
-                    raise
-                raise AwaitingGrantError(f"vault {vault.id} is visible, but no key is wrapped for this agent") from None
-            entry = read_wrapped_key(parse_json(raw, what="wrapped key"), "wrapped key")
+            entry = read_wrapped_key(parse_json(await answers.next(), what="wrapped key"), "wrapped key")
             return await self._key.open_dek(state, entry, vault.directory, vault.summary, self._known)
 
-        return await self._remembering(vault.id, journey)
+        return await self._in_turn(vault.id, answers, journey)
+
+    async def _wrapped_key(self, vault_id: VaultId) -> bytes:
+        try:
+            return await self._machine.wrapped_key(vault_id)
+        except AbsentError as error:
+            if error.service_code == "vault_not_found":
+                raise
+            raise AwaitingGrantError(f"vault {vault_id} is visible, but no key is wrapped for this agent") from None
 
     async def item_in(self, vault: ProvenVault, item_id: ItemId) -> OpenedItem:
         """Fetch and prove one item of a vault that was proven a moment ago: one request.
@@ -262,11 +267,12 @@ class VaultReader:
             NetworkError: No answer.
             ServiceError: Refused.
         """
+        answers = Answers(partial(self._machine.item, vault.id, item_id))
 
         async def journey(state: VaultTrust, seen: Seen) -> tuple[VaultTrust, OpenedItem]:
-            return self._prove_item(state, seen, vault.before_now(), item_id, await self._machine.item(vault.id, item_id))
+            return self._prove_item(state, seen, vault.before_now(), item_id, await answers.next())
 
-        return await self._remembering(vault.id, journey, absent="the item")
+        return await self._in_turn(vault.id, answers, journey, "the item")
 
     async def field_in(self, vault: ProvenVault, field_id: FieldId) -> LocatedField:
         """Fetch and prove one field of a vault that was proven a moment ago: one request.
@@ -277,11 +283,12 @@ class VaultReader:
             NetworkError: No answer.
             ServiceError: Refused.
         """
+        answers = Answers(partial(self._machine.field, vault.id, field_id))
 
         async def journey(state: VaultTrust, seen: Seen) -> tuple[VaultTrust, LocatedField]:
-            return self._prove_field(state, seen, vault.before_now(), field_id, await self._machine.field(vault.id, field_id))
+            return self._prove_field(state, seen, vault.before_now(), field_id, await answers.next())
 
-        return await self._remembering(vault.id, journey, absent=f"field {field_id}")
+        return await self._in_turn(vault.id, answers, journey, f"field {field_id}")
 
     def publish(self, vault: ProvenVault, items: Iterable[ProvenItem]) -> None:
         """Make a proven vault's metadata known as public."""
@@ -335,6 +342,19 @@ class VaultReader:
             return TrustAnchors(SignerTrust.PINNED, frozenset(), own)
         return TrustAnchors(self.policy.mode, frozenset(self._store.section().anchors), own)
 
+    async def _in_turn(
+        self,
+        vault_id: VaultId,
+        answers: Answers,
+        journey: Callable[[VaultTrust, Seen], Awaitable[tuple[VaultTrust, ResultT]]],
+        absent: str | None = None,
+    ) -> ResultT:
+        """Prove and remember what was fetched at once for many, one after the other, so that they don't overtake each other."""
+        with _explaining(vault_id, absent):
+            await answers.fetch()
+        async with self._turns.setdefault(vault_id, anyio.Lock()):
+            return await self._remembering(vault_id, journey, absent)
+
     async def _remembering(
         self,
         vault_id: VaultId,
@@ -346,10 +366,8 @@ class VaultReader:
             before = await self._store.load(vault_id)
             seen = Seen()
             try:
-                after, result = await journey(before, seen)
-            except AbsentError as error:
-                what = f"vault {vault_id}" if error.service_code == "vault_not_found" else absent or f"vault {vault_id}"
-                raise NotFoundError(f"{what} is not visible to this agent, or was archived") from None
+                with _explaining(vault_id, absent):
+                    after, result = await journey(before, seen)
             except EquivocationError:
                 await anyio.to_thread.run_sync(self._evidence.keep, seen.checkpoints)
                 raise
@@ -363,3 +381,13 @@ class VaultReader:
                     await anyio.to_thread.run_sync(self._evidence.remember, seen.checkpoints)
                 return result
         raise BusyError(f"vault {vault_id} is being changed faster than it can be read")
+
+
+@contextmanager
+def _explaining(vault_id: VaultId, absent: str | None) -> Iterator[None]:
+    """Say what is not there, where the service knows no such thing."""
+    try:
+        yield
+    except AbsentError as error:
+        what = f"vault {vault_id}" if error.service_code == "vault_not_found" else absent or f"vault {vault_id}"
+        raise NotFoundError(f"{what} is not visible to this agent, or was archived") from None

@@ -20,7 +20,7 @@ from r4_mcp.errors import NetworkError, NotFoundError, ServiceError, Verificatio
 from r4_mcp.machine.client import MachineClient
 from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.index import Snapshot, VaultIndex
-from r4_mcp.vault.ranking import Hit, SearchTexts
+from r4_mcp.vault.ranking import Hit, SearchTexts, fold
 
 _WIDTH: Final = 8
 _log: Final = logging.getLogger(__name__)
@@ -71,7 +71,9 @@ class VaultSearch:
     async def _look_where_hinted(self, query: str) -> bool:
         """Fetch and prove the items that the service's search names, where this agent may search; nothing else of it is used."""
         try:
-            results = read_search(parse_json(await self._machine.search(query), what="search"))
+            # The longest word: whoever fits the whole query has it, and the service may not know words that are spread.
+            word = max(fold(query).split(), key=len, default="")
+            results = read_search(parse_json(await self._machine.search(word), what="search")) if word else ()
         except (ServiceError, NetworkError, VerificationError) as error:
             _log.info("searching without the service's hints: %s", error.code)
             return False

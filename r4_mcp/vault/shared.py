@@ -63,6 +63,23 @@ class SharedFetch(Generic[ValueT]):
         return flight.outcome
 
 
+class Answers:
+    """Answers to one request: the first is fetched ahead, the next one when it is asked for again."""
+
+    def __init__(self, ask: Callable[[], Awaitable[bytes]]) -> None:
+        self._ask = ask
+        self._ahead: bytes | None = None
+
+    async def fetch(self) -> None:
+        """Fetch ahead."""
+        self._ahead = await self._ask()
+
+    async def next(self) -> bytes:
+        """Return the next answer."""
+        ahead, self._ahead = self._ahead, None
+        return await self._ask() if ahead is None else ahead
+
+
 async def _outcome(fetch: Callable[[], Awaitable[ValueT]]) -> ValueT | R4Error:
     try:
         return await fetch()
