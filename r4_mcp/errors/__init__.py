@@ -12,11 +12,13 @@ The tree, by whose turn it is to act::
     │   ├── InvalidArgumentError        an argument is missing, unknown, malformed or too large
     │   ├── UnknownToolError            no tool of that name is visible here
     │   ├── ReferenceSyntaxError        not a reference of the form r4://vault/item/field
+    │   ├── PlaceholderError            a {{r4://…}} is malformed, or stands where none may
     │   ├── AmbiguousReferenceError     fits several things; carries the candidates
     │   ├── NotFoundError               nothing visible to this agent fits
     │   ├── AlreadyExistsError          creating would collide with what is there
     │   ├── ValuesLostError             a write that was interrupted can't be finished; it must be asked for again
-    │   └── NotReadableError            exists, but has no value to read (FILE fields, a broken TOTP seed)
+    │   ├── NotReadableError            exists, but has no value to read (FILE fields, a broken TOTP seed)
+    │   └── ProgramError                a program can't be started
     ├── ConfigurationError          the operator of this process has something to set or repair
     │   ├── NotConfiguredError          a setting that is needed is absent
     │   ├── ApiKeyFormatError           the API key is not ``{accessKey}.{secret}``
@@ -33,6 +35,7 @@ The tree, by whose turn it is to act::
     │   ├── UnreachableError
     │   ├── DeadlineExceededError
     │   ├── ResponseTooLargeError
+    │   ├── UnsupportedContentError     a raw request was answered with something other than JSON
     │   └── RedirectRefusedError
     ├── ServiceError                the service answered with a refusal
     │   ├── UnauthorizedError           401
@@ -58,7 +61,11 @@ The tree, by whose turn it is to act::
     │   ├── DeniedError
     │   ├── ApprovalRequiredError       a person must say yes first
     │   ├── SecretInTextError           text that leaves for people or listings holds a secret
-    │   └── LeakBlockedError            an outgoing message held a known secret: a bug alarm
+    │   ├── LeakBlockedError            an outgoing message held a known secret: a bug alarm
+    │   ├── DestinationRefusedError     a URL that no website of an item covers, or that can't be checked
+    │   ├── AddressRefusedError         a host whose network address may not be dialled
+    │   ├── NotMaskableError            a value too short to be masked in what comes back
+    │   └── SecretFileRefusedError      a path where no secret may be written
     └── InternalError               ours: a bug; carries an error id that the log repeats
 """
 
@@ -66,6 +73,7 @@ from __future__ import annotations
 
 from r4_mcp.errors.base import R4Error
 from r4_mcp.errors.local import (
+    AddressRefusedError,
     AlreadyExistsError,
     AmbiguousReferenceError,
     ApiKeyFormatError,
@@ -75,6 +83,7 @@ from r4_mcp.errors.local import (
     CallerError,
     ConfigurationError,
     DeniedError,
+    DestinationRefusedError,
     FileAccessError,
     InternalError,
     InvalidArgumentError,
@@ -83,12 +92,16 @@ from r4_mcp.errors.local import (
     LeakBlockedError,
     NotConfiguredError,
     NotFoundError,
+    NotMaskableError,
     NotReadableError,
     OnboardingError,
+    PlaceholderError,
     PolicyError,
     PrivateKeyError,
+    ProgramError,
     ReferenceSyntaxError,
     RotationUnresolvedError,
+    SecretFileRefusedError,
     SecretInTextError,
     TrustStoreLostError,
     UnknownToolError,
@@ -116,6 +129,7 @@ from r4_mcp.errors.remote import (
     TransparencyError,
     UnauthorizedError,
     UnreachableError,
+    UnsupportedContentError,
     VerificationError,
     VersionConflictError,
     WrappedKeyDamagedError,
@@ -124,6 +138,7 @@ from r4_mcp.errors.remote import (
 
 __all__ = [
     "AbsentError",
+    "AddressRefusedError",
     "AlreadyExistsError",
     "AmbiguousReferenceError",
     "ApiKeyFormatError",
@@ -135,6 +150,7 @@ __all__ = [
     "ConfigurationError",
     "DeadlineExceededError",
     "DeniedError",
+    "DestinationRefusedError",
     "DisagreementError",
     "EnvelopeError",
     "EquivocationError",
@@ -148,11 +164,14 @@ __all__ = [
     "NetworkError",
     "NotConfiguredError",
     "NotFoundError",
+    "NotMaskableError",
     "NotReadableError",
     "OnboardingError",
     "PermissionDeniedError",
+    "PlaceholderError",
     "PolicyError",
     "PrivateKeyError",
+    "ProgramError",
     "R4Error",
     "RateLimitedError",
     "RedirectRefusedError",
@@ -161,6 +180,7 @@ __all__ = [
     "ResponseTooLargeError",
     "RollbackError",
     "RotationUnresolvedError",
+    "SecretFileRefusedError",
     "SecretInTextError",
     "ServiceError",
     "SignatureError",
@@ -171,6 +191,7 @@ __all__ = [
     "UnauthorizedError",
     "UnknownToolError",
     "UnreachableError",
+    "UnsupportedContentError",
     "ValuesLostError",
     "VerificationError",
     "VersionConflictError",

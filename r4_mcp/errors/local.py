@@ -32,6 +32,12 @@ class ReferenceSyntaxError(CallerError):
     code = "invalid_reference"
 
 
+class PlaceholderError(CallerError):
+    """A ``{{r4://vault/item/field}}`` is malformed, stands where none may, or does not fit its place."""
+
+    code = "invalid_placeholder"
+
+
 class AmbiguousReferenceError(CallerError):
     """A reference fits several things; ``candidates`` lists them."""
 
@@ -60,6 +66,12 @@ class ValuesLostError(CallerError):
     """An interrupted write can't be finished: its values are sealed under a vault key that is gone. Nothing was stored."""
 
     code = "values_lost"
+
+
+class ProgramError(CallerError):
+    """A program can't be started: missing, not executable, or its working folder is."""
+
+    code = "program_not_started"
 
 
 class ConfigurationError(R4Error):
@@ -173,6 +185,30 @@ class LeakBlockedError(PolicyError):
     """An outgoing message held a known secret in a place that is not the explicit read: a bug alarm."""
 
     code = "leak_blocked"
+
+
+class DestinationRefusedError(PolicyError):
+    """A URL that no website of an item covers, or that is written so that it can't be compared with one."""
+
+    code = "destination_refused"
+
+
+class AddressRefusedError(PolicyError):
+    """A host whose network address is loopback, private or otherwise not public, and not listed by the operator."""
+
+    code = "address_refused"
+
+
+class NotMaskableError(PolicyError):
+    """A value is too short to be found in what comes back without finding it everywhere."""
+
+    code = "not_maskable"
+
+
+class SecretFileRefusedError(PolicyError):
+    """A path where no secret may be written: outside its root, through a link, or where git would pick it up."""
+
+    code = "secret_file_refused"
 
 
 class InternalError(R4Error):

@@ -32,6 +32,12 @@ class ResponseTooLargeError(NetworkError):
     code = "response_too_large"
 
 
+class UnsupportedContentError(NetworkError):
+    """The response is of another kind than JSON: content of an attachment, say. Its body was not read."""
+
+    code = "unsupported_content"
+
+
 class RedirectRefusedError(NetworkError):
     """The service answered with a redirect; the API key is never sent elsewhere."""
 
@@ -43,8 +49,16 @@ class ServiceError(R4Error):
 
     code = "service_error"
 
-    def __init__(self, message: str, *, status: int, service_code: str | None = None, permission: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        service_code: str | None = None,
+        permission: str | None = None,
+        next_step: str | None = None,
+    ) -> None:
+        super().__init__(message, next_step=next_step)
         self.status = status
         self.service_code = service_code
         self.permission = permission

@@ -143,6 +143,11 @@ class VaultIndex:
         """How often something was answered from memory."""
         return self._recalled
 
+    @property
+    def held(self) -> Snapshot | None:
+        """Everything as it was last proven, however old, without asking anybody; None where nothing is in memory."""
+        return None if self._synced is None else self._as_of_now(self._synced)
+
     def expire(self) -> None:
         """Have everything fetched again before it is next answered. What is known stays, in case the service gives no answer."""
         self._expired_at = self._clock()
@@ -163,9 +168,7 @@ class VaultIndex:
         synced = self._synced
         if synced is None or not self._may_answer(self._synced_at):
             synced = await self._syncs.get("everything", self._follow)
-        return Snapshot(
-            synced.vaults, self._complete, self._wall(self._synced_at), self._is_stale(self._synced_at), self._generation
-        )
+        return self._as_of_now(synced)
 
     async def listed(self, project_id: ProjectId | None) -> tuple[ServedVault, ...]:
         """Return the vault list, of one project or of all: unsigned, so only ids and search hints.
@@ -309,6 +312,10 @@ class VaultIndex:
     async def _is_outdated(self, vault_id: VaultId, item_id: ItemId, version: int) -> bool:
         pin = (await self._store.load(vault_id)).details.get(item_id)
         return pin is not None and pin.version > version
+
+    def _as_of_now(self, synced: Synced) -> Snapshot:
+        at = self._synced_at
+        return Snapshot(synced.vaults, self._complete, self._wall(at), self._is_stale(at), self._generation)
 
     def _is_young(self, at: float) -> bool:
         return at > self._expired_at and self._clock() - at < self._max_age

@@ -44,8 +44,8 @@ from r4_mcp.vault.proven import ProvenVault
 from r4_mcp.vault.reader import VaultReader
 from r4_mcp.vault.trust_store import TrustStore
 
-MAX_PAGES: Final = 1_000
-"""Pages of one sync: more than any vault has, fewer than a service that never ends would send."""
+MAX_PAGES: Final = 100
+"""Pages of one sync, of 4 MB each: hundreds of thousands of items."""
 
 _WIDTH: Final = 8
 _SWAP_TRIES: Final = 8
@@ -195,7 +195,8 @@ class VaultSync:
         outcomes = {}
         for one in page.vaults:
             vault_id = one.vault.id
-            known = held.get(vault_id)
+            # A full page tells all there is: nothing is filled in from before.
+            known = None if page.full else held.get(vault_id)
             kept = {} if known is None else {key: item for key, item in known.items.items() if (vault_id, key) not in removed}
             outcomes[vault_id] = _prove_one(states[vault_id], one, alone.get(vault_id), kept, anchors)
         return outcomes

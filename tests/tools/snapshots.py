@@ -12,7 +12,8 @@ from typing import Final
 from r4_mcp.policy.admission import Parts
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.rules import Switches
+from r4_mcp.policy.raw_request import parse_pattern
+from r4_mcp.policy.rules import Policy, Switches
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.app import build_server
 from r4_mcp.server.dispatch import Dispatch
@@ -27,7 +28,9 @@ def unconfigured(switches: Switches | None = None) -> Dispatch:
     egress = Egress(known)
     chosen = switches or Switches()
     gate = Gate(Parts(runtime=None, missing=(), switches=chosen, known=known, egress=egress, cursors=None, clock=lambda: 0.0))
-    return Dispatch(gate, known, egress, chosen)
+    # A policy that lists something, so that no tool is hidden but by a switch.
+    listing = Policy(requests=(parse_pattern("GET /webhook"),))
+    return Dispatch(gate, known, egress, chosen, policy=lambda: listing)
 
 
 async def served() -> dict[str, str]:

