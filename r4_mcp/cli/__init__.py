@@ -4,7 +4,7 @@ What this file does not do: the work of a command. Each imports what it needs wh
 tool call, and start-up is felt.
 
 Rules:
-1. Exit status: 0 done, 1 refused or failed with an explanation on stderr, 2 wrong usage, 130 interrupted.
+1. Exit status: as ``help.EXIT_STATUS`` says.
 2. The one ``KnownSecrets`` is made here: every secret of this process is made through it.
 3. A person is asked for a passphrase by people's commands at a terminal, never under ``serve``.
 """
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
-_MAY_ASK: Final = frozenset({"init", "put", "doctor", "rotate-key"})
+_MAY_ASK: Final = frozenset({"init", "put", "get", "edit", "doctor", "rotate-key"})
 """Commands of people that may need the private key (rule 3)."""
+_OF_A_HOME: Final = frozenset({"trust", "exposure"})
+"""Commands that read a home's state whatever else is wrong with the configuration."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -55,13 +57,21 @@ def main(argv: list[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:
+        # Who reads has seen enough, such as `head`. What is still buffered goes nowhere, without a word at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
     except BaseExceptionGroup as group:
-        # Task groups wrap what ends a server from outside: an interrupt, or a client that closed its end.
-        if group.subgroup(KeyboardInterrupt) is not None:
-            return INTERRUPTED
-        if group.split((OSError, ValueError))[1] is None and group.subgroup(BrokenPipeError) is not None:
-            return FAILED
-        raise
+        return _ended_from_outside(group)
+
+
+def _ended_from_outside(group: BaseExceptionGroup[BaseException]) -> int:
+    # Task groups wrap what ends a server from outside: an interrupt, or a client that closed its end.
+    if group.subgroup(KeyboardInterrupt) is not None:
+        return INTERRUPTED
+    if group.split((OSError, ValueError))[1] is None and group.subgroup(BrokenPipeError) is not None:
+        return FAILED
+    raise group
 
 
 def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
@@ -73,22 +83,40 @@ def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
         set_up_logging(known)
         return _WITHOUT_SETTINGS[given.command](given, known)
     from r4_mcp.cli.prompts import ask_hidden, at_terminal  # noqa: PLC0415
-    from r4_mcp.config import Passphrases, named_profile, read_settings  # noqa: PLC0415
+    from r4_mcp.config import Passphrases, read_settings  # noqa: PLC0415
+    from r4_mcp.config.settings import home_of  # noqa: PLC0415
 
     # First of all that opens anything: a descriptor's number must still mean what whoever started us meant by it.
     passphrases = Passphrases(os.environ, known, ask_hidden if given.command in _MAY_ASK and at_terminal() else None)
     set_up_logging(known)
     if given.command == "init":
         return _init(given, known, passphrases)
-    if given.local:
-        named = named_profile(os.environ, given.profile, known)
-        if named is not None:
-            raise ConfigurationError(
-                f"--local means the embedded vault, and {named.where} {named.name} means an agent of R4",
-                next_step=f"Leave out --local, or {named.where}.",
-            )
+    _refuse_two_agents(given, known)
     settings = read_settings(os.environ, known, profile=given.profile, local=given.local, passphrases=passphrases)
+    if given.local:
+        home_of(os.environ, known)
+    if given.command in _OF_A_HOME:
+        _refuse_malformed(settings)
     return _WITH_SETTINGS[given.command](given, settings, known)
+
+
+def _refuse_malformed(settings: Settings) -> None:
+    # Where a setting is malformed, its default is read: another home's or service's state must not pass for the one meant.
+    # What is merely missing, such as the private key, is not needed.
+    for problem in settings.problems:
+        if type(problem) is ConfigurationError:
+            raise problem
+
+
+def _refuse_two_agents(given: argparse.Namespace, known: KnownSecrets) -> None:
+    from r4_mcp.config import named_profile  # noqa: PLC0415
+
+    named = named_profile(os.environ, given.profile, known) if given.local else None
+    if named is not None:
+        raise ConfigurationError(
+            f"--local means the embedded vault, and {named.where} {named.name} means an agent of R4",
+            next_step=f"Leave out --local, or {named.where}.",
+        )
 
 
 def _emulator(given: argparse.Namespace, known: KnownSecrets) -> int:
@@ -110,6 +138,25 @@ def _demo(given: argparse.Namespace, known: KnownSecrets) -> int:  # noqa: ARG00
     from r4_mcp.cli.demo import demo  # noqa: PLC0415
 
     return anyio.run(demo)
+
+
+def _install(given: argparse.Namespace, known: KnownSecrets) -> int:
+    from r4_mcp.cli.hosts.install import install  # noqa: PLC0415
+    from r4_mcp.cli.hosts.wishes import Wishes  # noqa: PLC0415
+
+    _refuse_two_agents(given, known)
+    wishes = Wishes(
+        host=given.host,
+        profile=given.profile,
+        local=given.local,
+        name=given.name,
+        dry_run=given.dry_run,
+        print_only=given.print_only,
+        remove=given.remove,
+        replace=given.replace,
+        create=given.create,
+    )
+    return install(wishes, os.environ, known)
 
 
 def _init(given: argparse.Namespace, known: KnownSecrets, passphrases: Passphrases) -> int:
@@ -155,6 +202,20 @@ def _put(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> 
     return 0
 
 
+def _people(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:
+    from r4_mcp.cli.people import run  # noqa: PLC0415
+
+    return run(given, settings, known)
+
+
+def _completion(given: argparse.Namespace, known: KnownSecrets) -> int:  # noqa: ARG001 - the form of the table
+    from r4_mcp.cli.completion import completion  # noqa: PLC0415
+    from r4_mcp.cli.parser import build_parser  # noqa: PLC0415
+
+    sys.stdout.write(completion(build_parser(), given.shell) + "\n")
+    return 0
+
+
 def _rotate_key(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:
     import anyio  # noqa: PLC0415
 
@@ -167,10 +228,13 @@ def _rotate_key(given: argparse.Namespace, settings: Settings, known: KnownSecre
 
 
 def _trust(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:
-    from r4_mcp.cli.printing import say  # noqa: PLC0415
-    from r4_mcp.cli.trust import trust  # noqa: PLC0415
+    from r4_mcp.cli.printing import say, say_json  # noqa: PLC0415
+    from r4_mcp.cli.trust import trust, trust_payload  # noqa: PLC0415
 
-    say(trust(settings, known, given.action, given.argument, local=given.local), known)
+    if getattr(given, "json", False):
+        say_json(trust_payload(settings, known, given.action, local=given.local), known)
+    else:
+        say(trust(settings, known, given.action, given.argument, local=given.local), known, hanging=2)
     return 0
 
 
@@ -181,14 +245,14 @@ def _doctor(given: argparse.Namespace, settings: Settings, known: KnownSecrets) 
     from r4_mcp.cli.printing import say_findings  # noqa: PLC0415
 
     async def run() -> bool:
-        return await say_findings(doctor(settings, known, local=given.local), known)
+        return await say_findings(doctor(settings, known, local=given.local), known, as_json=given.json)
 
     return 0 if anyio.run(run) else FAILED
 
 
 def _audit(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:  # noqa: ARG001 - the form of the table
-    from r4_mcp.cli.audit import Report, entries, follow, head, verification  # noqa: PLC0415
-    from r4_mcp.cli.printing import say  # noqa: PLC0415
+    from r4_mcp.cli.audit import entries, follow, head, verification  # noqa: PLC0415
+    from r4_mcp.cli.printing import say, say_json  # noqa: PLC0415
     from r4_mcp.config.settings import home_of  # noqa: PLC0415
 
     # Not the settings' own: where R4_HOME holds no path, another home's log must not pass for it.
@@ -197,7 +261,7 @@ def _audit(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -
         import anyio  # noqa: PLC0415
 
         async def run() -> None:
-            async for line in follow(folder):
+            async for line in follow(folder, as_json=given.json):
                 say([line], known)
 
         anyio.run(run)
@@ -207,14 +271,18 @@ def _audit(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -
     elif given.verify is not None:
         report = verification(folder, given.verify or None)
     else:
-        report = Report(entries(folder), good=True)
-    say(report.lines, known)
+        say(entries(folder, as_json=given.json), known)
+        return 0
+    if given.json:
+        say_json({"good": report.good, "told": report.lines}, known)
+    else:
+        say(report.lines, known)
     return 0 if report.good else FAILED
 
 
 def _exposure(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:
-    from r4_mcp.cli.exposure import exposure  # noqa: PLC0415
-    from r4_mcp.cli.printing import say  # noqa: PLC0415
+    from r4_mcp.cli.exposure import exposure, exposure_payload  # noqa: PLC0415
+    from r4_mcp.cli.printing import say, say_json  # noqa: PLC0415
     from r4_mcp.cli.wiring import EMBEDDED_URL, local_settings, open_oversight  # noqa: PLC0415
 
     base_url = settings.base_url
@@ -223,7 +291,11 @@ def _exposure(given: argparse.Namespace, settings: Settings, known: KnownSecrets
         base_url = EMBEDDED_URL
     if settings.access_key is None:
         raise settings.problems[0]
-    say(exposure(open_oversight(settings, (base_url, settings.access_key)).ledger, clear=given.clear), known)
+    ledger = open_oversight(settings, (base_url, settings.access_key)).ledger
+    if given.json:
+        say_json(exposure_payload(ledger, clear=given.clear), known)
+    else:
+        say(exposure(ledger, clear=given.clear), known)
     return 0
 
 
@@ -242,17 +314,25 @@ def _policy(given: argparse.Namespace, settings: Settings, known: KnownSecrets) 
             return await policy_explain(settings, known, source, given.reference, local=given.local)
         choice = (Verdict(given.decision), Action(given.action))
         return await policy_allow(
-            settings, known, source, given.reference, decision=choice[0], action=choice[1], local=given.local
+            settings, known, source, given.reference, decision=choice[0], action=choice[1], local=given.local, yes=given.yes
         )
 
     say(policy_check(settings, source) if given.ask == "check" else anyio.run(run), known)
     return 0
 
 
-_WITHOUT_SETTINGS: Final[dict[str, Callable[[argparse.Namespace, KnownSecrets], int]]] = {"emulator": _emulator, "demo": _demo}
+_WITHOUT_SETTINGS: Final[dict[str, Callable[[argparse.Namespace, KnownSecrets], int]]] = {
+    "emulator": _emulator,
+    "demo": _demo,
+    "completion": _completion,
+    "install": _install,
+}
 _WITH_SETTINGS: Final[dict[str, Callable[[argparse.Namespace, Settings, KnownSecrets], int]]] = {
     "serve": _serve,
     "put": _put,
+    "ls": _people,
+    "get": _people,
+    "edit": _people,
     "rotate-key": _rotate_key,
     "trust": _trust,
     "doctor": _doctor,

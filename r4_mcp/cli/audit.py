@@ -5,6 +5,7 @@ What this file does not do: change the log.
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,17 +43,19 @@ class Report:
     good: bool
 
 
-def entries(folder: Path, limit: int | None = None) -> list[str]:
+def entries(folder: Path, limit: int | None = None, *, as_json: bool = False) -> list[str]:
     """Return the log as lines, oldest first, unverified.
 
     Args:
         folder: The log's folder.
         limit: Most entries, counted from the end; None for all.
+        as_json: Each line is a JSON object, for programs; an empty log has none.
 
     Raises:
         FileAccessError: A file can't be read.
     """
-    return [_entry(piece) for piece in pieces_after(folder, 0, limit)] or [_NOTHING]
+    pieces = pieces_after(folder, 0, limit)
+    return [_json(piece) for piece in pieces] if as_json else [_entry(piece) for piece in pieces] or [_NOTHING]
 
 
 def verification(folder: Path, exported: str | None = None) -> Report:
@@ -87,13 +90,16 @@ def head(folder: Path) -> Report:
     return Report([write_head(found.head)], good=True) if isinstance(found, Intact) else verification(folder)
 
 
-async def follow(folder: Path, *, backlog: int = BACKLOG, interval: float = POLL_SECONDS) -> AsyncIterator[str]:
+async def follow(
+    folder: Path, *, backlog: int = BACKLOG, interval: float = POLL_SECONDS, as_json: bool = False
+) -> AsyncIterator[str]:
     """Yield the last entries, then each new one as it is written, until cancelled.
 
     Args:
         folder: The log's folder; it may not exist yet.
         backlog: Entries to begin with.
         interval: Seconds between two looks, at most ``POLL_SECONDS``.
+        as_json: As for ``entries``.
 
     Raises:
         FileAccessError: A file can't be read.
@@ -111,7 +117,7 @@ async def follow(folder: Path, *, backlog: int = BACKLOG, interval: float = POLL
             while pieces and pieces[-1].line is None:
                 pieces.pop()  # It is told with the line that follows.
             for piece in pieces:
-                yield _entry(piece)
+                yield _json(piece) if as_json else _entry(piece)
                 seen = seen if piece.line is None else piece.line.head.sequence
         stamp, limit = now, None
         await anyio.sleep(min(interval, POLL_SECONDS))
@@ -122,6 +128,26 @@ def _entry(piece: Piece) -> str:
         odd = display(piece.raw.decode("utf-8", "backslashreplace"))
         return f"line {piece.number} of {piece.file} is no entry: {odd}"
     return _plain(piece.line)  # Printable ASCII of our own: a line with anything else is none.
+
+
+def _json(piece: Piece) -> str:
+    if piece.line is None:
+        return json.dumps({"file": piece.file, "line": piece.number, "problem": "no entry"})
+    line, entry = piece.line, piece.line.entry
+    ids = [part for part in (entry.vault_id, entry.item_id, entry.field_id) if part is not None]
+    return json.dumps(
+        {
+            "at": line.at,
+            "sequence": line.head.sequence,
+            "tool": entry.tool,
+            "outcome": entry.outcome,
+            "decision": None if entry.decision is None else entry.decision.value,
+            "rule": entry.rule,
+            "duration_ms": entry.duration_ms,
+            "reference": write_reference(*ids) if ids else None,
+            "torn": line.torn is not None,
+        }
+    )
 
 
 def _plain(line: AuditLine) -> str:

@@ -19,8 +19,9 @@ from typing import Any, Final
 import anyio
 import mcp
 import mcp_types as types
-from mcp.client.stdio import StdioServerParameters
+from mcp.client.stdio import StdioServerParameters, stdio_client
 
+from r4_mcp.cli.layout import COLUMNS, chopped, wrapped
 from r4_mcp.emulator.agent_file import FILE_NAME
 from r4_mcp.emulator.seed import seed
 from r4_mcp.emulator.store import Store
@@ -29,7 +30,7 @@ from r4_mcp.sinks.spellings import MIN_SUBSTRING, spellings
 
 _START_SECONDS: Final = 60.0
 _STEP_SECONDS: Final = 60.0
-_WIDTH: Final = 100
+_INDENT: Final = "   "
 
 
 class DemoError(Exception):
@@ -45,16 +46,17 @@ class _Transcript:
 
     def heading(self, text: str) -> None:
         self._step += 1
-        sys.stdout.write(f"\n{self._step}. {text}\n")
+        sys.stdout.write("\n")
+        _write(f"{self._step}. {text}", hanging=len(_INDENT))
 
     def call(self, name: str, arguments: Mapping[str, Any], text: str) -> None:
         told = json.dumps(arguments, ensure_ascii=False) if arguments else ""
-        sys.stdout.write(f"   > {name}({told})\n")
-        for line in _wrapped(text):
-            sys.stdout.write(f"     {line}\n")
+        _write(f"{_INDENT}> {name}({told})", hanging=4)
+        for line in chopped(text, COLUMNS - len(_INDENT) - 2):
+            sys.stdout.write(f"{_INDENT}  {line}\n")
 
     def say(self, text: str) -> None:
-        sys.stdout.write(f"   {text}\n")
+        _write(_INDENT + text, hanging=0)
 
 
 async def demo() -> int:
@@ -67,9 +69,13 @@ async def demo() -> int:
         except (DemoError, TimeoutError, mcp.MCPError) as error:
             sys.stdout.write(f"\nThe demo stopped: {type(error).__name__}: {error}\n")
             return 1
-    sys.stdout.write("\nEvery step did what it says. To use your own vault from a client, add this to its configuration:\n\n")
-    sys.stdout.write(json.dumps(_snippet(), indent=2) + "\n\n")
-    sys.stdout.write('For the embedded vault, with no account, use "args": ["serve", "--local"] and no env.\n')
+    sys.stdout.write("\n")
+    _write(
+        "Every step did what it says. To use your own vault from a client, make a profile with `r4-mcp init`, then run "
+        "`r4-mcp install HOST`, or add this to the client's configuration:"
+    )
+    sys.stdout.write(f"\n{json.dumps(_snippet(), indent=2)}\n\n")
+    _write('For the embedded vault, with no account, use "args": ["serve", "--local"].')
     return 0
 
 
@@ -89,14 +95,17 @@ async def _play(out: _Transcript, home: Path) -> None:
             env={"R4_CONFIG": str(home / "r4" / FILE_NAME), "R4_BASE_URL": base_url, "R4_HOME": str(home / "agent")},
         )
         problem: DemoError | None = None
-        with anyio.fail_after(_START_SECONDS + _STEP_SECONDS):
-            async with mcp.Client(server) as client:
+        log = home / "server.log"
+        with log.open("w") as errors, anyio.fail_after(_START_SECONDS + _STEP_SECONDS):
+            async with mcp.Client(stdio_client(server, errlog=errors)) as client:
                 try:
                     await _converse(_Session(client, out), plaintexts)
                 except DemoError as error:
                     # Kept until the client has closed: its task group would wrap it.
                     problem = error
         if problem is not None:
+            # What the server logs is no part of the transcript, unless it says what went wrong.
+            sys.stderr.write(log.read_text())
             raise problem
 
 
@@ -176,7 +185,7 @@ async def _converse(session: _Session, plaintexts: list[str]) -> None:
 def _expect(holds: bool, claim: str) -> None:  # noqa: FBT001 - reads as a sentence
     if not holds:
         raise DemoError(f"this does not hold: {claim}")
-    sys.stdout.write(f"   checked: {claim}\n")
+    _write(f"{_INDENT}checked: {claim}", hanging=2)
 
 
 def _leaked(plaintexts: list[str], seen: list[str]) -> bool:
@@ -191,8 +200,8 @@ def _text(result: types.CallToolResult) -> str:
     return block.text
 
 
-def _wrapped(text: str) -> list[str]:
-    return [text[start : start + _WIDTH] for start in range(0, len(text), _WIDTH)]
+def _write(line: str, hanging: int = 0) -> None:
+    sys.stdout.write("\n".join(wrapped(line, hanging)) + "\n")
 
 
 @asynccontextmanager
@@ -218,8 +227,7 @@ def _snippet() -> dict[str, Any]:
             "r4": {
                 # Hosts don't have a virtual environment's PATH, so the command is told in full.
                 "command": shutil.which("r4-mcp") or str(Path(sys.executable).with_name("r4-mcp")),
-                "args": ["serve"],
-                "env": {"R4_CONFIG": "/absolute/path/of/agent.json"},
+                "args": ["serve", "--profile", "default"],
             }
         }
     }

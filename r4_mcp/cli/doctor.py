@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Final, Generic, TypeVar
 
+from r4_mcp.cli.container import mounted, passing_place
 from r4_mcp.cli.wiring import open_local, open_service
 from r4_mcp.config import Settings
 from r4_mcp.core.served import Me, ServedVault
@@ -25,7 +26,7 @@ from r4_mcp.machine.contract import Permission, covers
 from r4_mcp.policy.views import display
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.explain import explain
-from r4_mcp.vault.reader import ProvenVault
+from r4_mcp.vault.proven import ProvenVault
 from r4_mcp.vault.runtime import VaultRuntime
 
 ResultT = TypeVar("ResultT")
@@ -33,6 +34,7 @@ ResultT = TypeVar("ResultT")
 MAX_SKEW_SECONDS: Final = 30
 """A TOTP code is valid for 30 seconds, so a clock that is further off gives wrong codes."""
 
+_KEEP_IT: Final = "Put it on a disk or a named volume that stays: docker run -v r4-state:/state …, or set R4_HOME."
 _TYPICAL: Final = (Permission.AGENT, Permission.VAULT_READ, Permission.SECRET_READ)
 
 
@@ -74,6 +76,9 @@ async def doctor(settings: Settings, known: KnownSecrets, *, local: bool) -> Asy
             return
         profile = "" if settings.profile is None else f", profile {settings.profile}"
         yield Finding("configuration", True, f"service is {service.runtime.service}{profile}")
+        passing = passing_place(settings.trust_store, mounted())
+        if passing is not None:
+            yield Finding("state", None, f"what is verified is kept on {passing}, so every run is a first contact", _KEEP_IT)
         async for finding in _check(service.runtime):
             yield finding
 
@@ -117,11 +122,19 @@ def _section(runtime: VaultRuntime) -> Callable[[], Awaitable[int]]:
 
 async def _vault(runtime: VaultRuntime, vault_id: VaultId) -> AsyncIterator[Finding]:
     step = f"vault {vault_id}"
+    remembered = runtime.reader.remembered_names().get(vault_id)
     proven = await _attempt(f"{step} directory and summary", partial(runtime.reader.vault, vault_id), _tell_vault)
-    yield proven.finding
+    yield _failed_as(proven.finding, remembered)
     if proven.result is not None:
         opened = await _attempt(f"{step} wrapped key", partial(runtime.reader.dek, proven.result), _tell_dek)
-        yield opened.finding
+        yield _failed_as(opened.finding, proven.result.summary.checkpoint.name)
+
+
+def _failed_as(finding: Finding, verified_name: str | None) -> Finding:
+    """Say which vault failed by the name that was verified, now or earlier; what works says its name in its summary's line."""
+    if finding.good or verified_name is None:
+        return finding
+    return replace(finding, told=f"{display(verified_name)}: {finding.told}")
 
 
 def _tell_dek(dek: Dek) -> str:

@@ -6,10 +6,12 @@ What this file does not do: rotate, or know names. It names fields by reference,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from dataclasses import asdict
+from typing import Any, Final
 
 from r4_mcp.policy.audit_format import rfc3339
 from r4_mcp.policy.exposure import Exposure, ExposureLedger, Noted, Place
+from r4_mcp.policy.lines import exposure_report
 from r4_mcp.vault.references import write_reference
 
 _NOTHING: Final = "Nothing was shown, used or blocked."
@@ -34,6 +36,22 @@ def exposure(ledger: ExposureLedger, *, clear: bool) -> list[str]:
     found = ledger.clear() if clear else ledger.read()
     lines = list(_listing(found))
     return [*lines, "", "Cleared: a new ledger begins now."] if clear else lines
+
+
+def exposure_payload(ledger: ExposureLedger, *, clear: bool) -> dict[str, Any]:
+    """Run the command for programs: the members of the exposure tool's result, and where a damaged ledger was kept.
+
+    Args:
+        ledger: As for ``exposure``.
+        clear: As for ``exposure``.
+
+    Raises:
+        FileAccessError: As ``exposure``.
+        BusyError: As ``exposure``.
+    """
+    found = ledger.clear() if clear else ledger.read()
+    kept = None if found.kept_aside is None else str(found.kept_aside)
+    return {**asdict(exposure_report(found)), "cleared": clear, "kept_aside": kept}
 
 
 def _listing(found: Exposure) -> Iterator[str]:

@@ -78,7 +78,7 @@ def init(wishes: Wishes, environment: Mapping[str, str], known: KnownSecrets, pa
         new = replace(new, agent_id=new.agent_id or answer.agent_id)
     made = make_profile(profiles, new, known)
     _keep_passphrase(made, new, outside, keyring)
-    say(_told(made, new, wishes, profiles), known)
+    say(_told(made, new, wishes, profiles), known, hanging=2)
     if isinstance(answer, NetworkError):
         raise _with_way_on(answer, name)
     return anyio.run(_register, new, outside)
@@ -122,7 +122,7 @@ def _keep_passphrase(made: Made, new: NewProfile, outside: Outside, keyring: Sys
         try:
             keyring.keep(holder, _as_text(new))
         except ConfigurationError as error:
-            error.next_step = f"The profile {new.name} is made. Store its passphrase yourself: {keyring.command('set', holder)}"
+            error.next_step = f"The profile {new.name} is made. Store its passphrase yourself: `{keyring.command('set', holder)}`"
             raise
 
 
@@ -175,6 +175,7 @@ async def _register(new: NewProfile, outside: Outside) -> int:
             "      Access that was given before does not count; it has to be given again.",
         ],
         outside.known,
+        hanging=6,
     )
     return 0 if healthy else 1
 

@@ -9,7 +9,7 @@ import logging
 import sys
 from typing import Final
 
-from r4_mcp.policy.egress import Egress
+from r4_mcp.cli.guard import guard
 from r4_mcp.secret import KnownSecrets
 
 _BLOCKED: Final = "a log record held a known secret and was blocked"
@@ -26,7 +26,7 @@ class SecretFilter(logging.Filter):
 
     def __init__(self, known: KnownSecrets) -> None:
         super().__init__()
-        self._egress = Egress(known)
+        self._egress = guard(known)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite the record so that it holds no traceback and no secret; never drops it."""

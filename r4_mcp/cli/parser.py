@@ -11,36 +11,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Final
 
 from r4_mcp import __version__
-
-_EPILOG: Final = """\
-examples:
-  r4-mcp demo                                   watch the main job, with no account and no network
-  r4-mcp serve --local                          serve the embedded vault in ~/.r4/local
-  r4-mcp init                                   make a profile for an R4 agent, and register its key
-  r4-mcp serve                                  serve the R4 vaults of the default profile
-  r4-mcp put --local r4://Work/GitHub/token     store a value that no model sees
-
-settings (environment):
-{settings}
-
-exit status: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted
-"""
+from r4_mcp.cli.help import describe_commands, new_parser
+from r4_mcp.cli.hosts.options import add_install
+from r4_mcp.cli.people_options import ITEM_TYPES, add_completion, add_json, add_people
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of everything."""
-    from r4_mcp.config import SETTINGS  # noqa: PLC0415 - start-up is felt
-
-    width = max(len(name) for name in SETTINGS)
-    settings = "\n".join(f"  {name:<{width}}  {meaning}" for name, meaning in SETTINGS.items())
-    parser = argparse.ArgumentParser(
-        prog="r4-mcp",
-        description="An MCP server that gives AI agents the use of an R4 vault. Without a command it serves over stdio.",
-        epilog=_EPILOG.format(settings=settings),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = new_parser(
+        "r4-mcp", "An MCP server that gives AI agents the use of an R4 vault. Without a command it serves over stdio."
     )
     parser.add_argument("--version", action="version", version=f"r4-mcp {__version__}")
     _add_profile(parser, default=None)
@@ -49,21 +30,29 @@ def build_parser() -> argparse.ArgumentParser:
     _add_serving(commands)
     _add_setting_up(commands)
     _add_looking(commands)
+    describe_commands(parser)
     return parser
 
 
 def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     serve = commands.add_parser("serve", help="serve MCP over stdio (the default)")
     _add_local(serve)
-    put = commands.add_parser("put", help="store one value from a hidden prompt or stdin, as a new item")
-    put.add_argument("reference", help="r4://vault/item/field; vault and item are created where needed")
-    put.add_argument("--type", default="PASSWORD", choices=["TEXT", "PASSWORD", "SECRET", "URL", "NUMBER", "TOTP"])
+    put = commands.add_parser("put", help="store one value from a hidden prompt or stdin")
+    put.add_argument("reference", help="r4://vault/item/field; what is not there is made")
+    types = ("TEXT", "PASSWORD", "SECRET", "URL", "NUMBER", "TOTP")
+    put.add_argument(
+        "--type", default="PASSWORD", choices=types, metavar="TYPE", help=f"of a new field: {', '.join(types)}; default PASSWORD"
+    )
     put.add_argument(
         "--item-type",
         default="CUSTOM",
-        choices=["LOGIN", "API_KEY", "DATABASE", "SSH_KEY", "SERVER", "SECURE_NOTE", "CREDIT_CARD", "CUSTOM"],
+        choices=ITEM_TYPES,
+        metavar="TYPE",
+        help=f"of a new item: {', '.join(ITEM_TYPES)}; default CUSTOM",
     )
     _add_local(put)
+    for command in add_people(commands):
+        _add_local(command)
     emulator = commands.add_parser("emulator", help="run the R4 emulator on loopback; prints one JSON line with its address")
     emulator.add_argument("--data", type=Path, default=None, metavar="DIR", help="folder of its data; made at first use")
     emulator.add_argument("--port", type=int, default=0, help="TCP port on 127.0.0.1; default 0 takes a free one")
@@ -87,6 +76,7 @@ def _add_setting_up(commands: argparse._SubParsersAction[argparse.ArgumentParser
     init.add_argument("--encrypt", action="store_true", help="protect the private key with a passphrase, which is asked for")
     init.add_argument("--keyring", action="store_true", help="with --encrypt: keep the passphrase in the system's keyring")
     _add_profile(init)
+    _add_local(add_install(commands))
     rotate = commands.add_parser("rotate-key", help="replace this machine's key and wrap every vault key again")
     rotate.add_argument("--yes", action="store_true", help="don't ask")
     rotate.add_argument("--abandon", action="store_true", help="give up a rotation that the service never accepted")
@@ -98,6 +88,7 @@ def _add_setting_up(commands: argparse._SubParsersAction[argparse.ArgumentParser
 
 def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     doctor = commands.add_parser("doctor", help="check key, permissions, registration, clock, network and each vault")
+    add_json(doctor)
     _add_local(doctor)
     audit = commands.add_parser("audit", help="what agents did, one line a call, whatever profile they used")
     ways = audit.add_mutually_exclusive_group()
@@ -110,21 +101,25 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="check the chain of hashes; with a head from --head, also that nothing is missing at its end",
     )
     ways.add_argument("--head", action="store_true", help="print the end of the chain, to be kept elsewhere")
+    add_json(audit)
     _add_profile(audit)
     exposure = commands.add_parser("exposure", help="what agents were shown since it was last cleared, and what to rotate")
     exposure.add_argument("--clear", action="store_true", help="begin a new ledger after printing this one")
+    add_json(exposure)
     _add_local(exposure)
+    _add_profile(add_completion(commands))
     policy = commands.add_parser("policy", help="what agents may do: check the file, explain a decision, write a rule")
     _add_profile(policy)
     asks = policy.add_subparsers(dest="ask", required=True, metavar="action")
     _add_local(asks.add_parser("check", help="check the policy file, and print what it comes to"))
     explain = asks.add_parser("explain", help="say which rule decides about a vault, an item or a field, and why")
-    explain.add_argument("reference", help="r4://vault, r4://vault/item or r4://vault/item/field")
+    explain.add_argument("reference", help="r4://vault, r4://vault/item or r4://vault/item/field; or a request: 'GET /webhook'")
     _add_local(explain)
     allow = asks.add_parser("allow", help="write a rule about what a reference names; it is stored by id")
-    allow.add_argument("reference", help="as for explain")
+    allow.add_argument("reference", help="r4://vault, r4://vault/item or r4://vault/item/field")
     allow.add_argument("--action", default="reveal", choices=["reveal", "create", "update", "archive"])
     allow.add_argument("--decision", default="allow", choices=["allow", "ask", "deny"], help="default allow")
+    allow.add_argument("--yes", action="store_true", help="don't ask")
     _add_local(allow)
 
 
@@ -143,6 +138,8 @@ def _add_trust_actions(trust: argparse.ArgumentParser) -> None:
             action.add_argument("argument", metavar="fingerprint", help="SHA-256 of the signer's public key, 64 hex characters")
         elif wanted == "vault":
             action.add_argument("argument", metavar="vault", nargs="?", help="id of one vault; without it everything")
+        if name in {"list", "export"}:
+            add_json(action)
         _add_local(action)
 
 

@@ -6,6 +6,7 @@ Rules:
 1. Names are resolved through the verified vault only, and written as ids.
 2. A rule that opens something names the class that the vault has now: it does not follow the vault into another one.
 3. What would change nothing is not written, and the rule that stands against it is named.
+4. A rule is written only after a person's yes at a terminal, or with ``--yes``.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from r4_mcp.cli.wiring import open_local, open_service
+from r4_mcp.cli.prompts import at_terminal, require_yes
+from r4_mcp.cli.wiring import open_local, open_service, same_vault
 from r4_mcp.config import Settings
 from r4_mcp.core.wire import DetailCheckpoint, SignedField, SummaryCheckpoint
-from r4_mcp.errors import ConfigurationError, InvalidArgumentError
-from r4_mcp.policy.policy_file import AIMED, PolicySource, append_rule, read_policy
+from r4_mcp.errors import ApprovalRequiredError, ConfigurationError, DeniedError, InvalidArgumentError
+from r4_mcp.policy.policy_file import PolicySource, append_rule, read_policy
+from r4_mcp.policy.policy_text import AIMED
+from r4_mcp.policy.raw import action_of, pattern_of
+from r4_mcp.policy.raw_request import Method, parse_request
 from r4_mcp.policy.rules import UNAIMED, Action, Decision, Policy, PolicyClass, PolicyRule, Switches, Target, Verdict, decide
 from r4_mcp.policy.views import display
 from r4_mcp.secret import KnownSecrets
@@ -26,6 +31,8 @@ from r4_mcp.vault.locator import Locator
 from r4_mcp.vault.references import ScreamingKey, parse_field_reference, write_reference
 
 _LEVELS: Final = ("vault", "item", "field")
+_WIDTH: Final = max(map(len, Action))
+"""Columns of an action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ async def policy_explain(
         settings: The configuration.
         known: The secrets of this process.
         source: The policy file.
-        reference: Of a vault, an item or a field.
+        reference: Of a vault, an item or a field; or a raw request, such as ``GET /webhook``, about which nobody is asked.
         local: Whether the embedded vault is meant.
 
     Returns:
@@ -79,16 +86,31 @@ async def policy_explain(
     Raises:
         R4Error: Bad reference, not found, ambiguous, not verified, nothing configured, refused, unreachable.
     """
+    method, _, path = reference.partition(" ")
+    if method in tuple(Method):
+        return _explain_request(Method(method), path, settings.switches, source.current())
     aim = await _look_up(settings, known, reference, local=local)
     policy = source.current()
     lines = [f"{write_reference(*aim.target.ids)}  {aim.name}", f"class {aim.target.policy_class.value}, from verified metadata"]
     for action, target, what in _questions(aim):
         decision = decide(action, target, settings.switches, policy)
-        lines.append(f"  {decision.verdict.value:<5}  {action.value:<7}  {what}{_why(decision, policy)}")
+        lines.append(f"  {decision.verdict.value:<5}  {action.value:<{_WIDTH}}  {what}{_why(decision, policy)}")
     return lines
 
 
-async def policy_allow(
+def _explain_request(method: Method, path: str, switches: Switches, policy: Policy) -> list[str]:
+    request, action = parse_request(method, path), action_of(method)
+    decision = decide(action, Target(), switches, policy)
+    verdict = decision.verdict
+    try:
+        why = f"listed as {pattern_of(request, policy)}: {_why(decision, policy)}"
+    except DeniedError as error:
+        # A closed policy lists nothing, and why it is closed is the nearer reason.
+        verdict, why = Verdict.DENY, decision.reason if policy.closed is not None else error.message
+    return [f"{method.value} {request.path}", f"  {verdict.value:<5}  {action.value:<{_WIDTH}}  {why}"]
+
+
+async def policy_allow(  # noqa: PLR0913 - one place calls it, by keyword
     settings: Settings,
     known: KnownSecrets,
     source: PolicySource,
@@ -97,6 +119,7 @@ async def policy_allow(
     decision: Verdict = Verdict.ALLOW,
     action: Action = Action.REVEAL,
     local: bool,
+    yes: bool,
 ) -> list[str]:
     """Write a rule about what a reference names.
 
@@ -108,12 +131,15 @@ async def policy_allow(
         decision: What may happen.
         action: What it is about.
         local: Whether the embedded vault is meant.
+        yes: Don't ask (rule 4).
 
     Returns:
         Lines for a person.
 
     Raises:
         InvalidArgumentError: Rules about the action can't name such a thing.
+        ApprovalRequiredError: There is nobody to ask.
+        DeniedError: The answer was no. Nothing was written.
         ConfigurationError: The file can't be used or written, or another rule is stricter (rule 3). Nothing was written.
         R4Error: As ``policy_explain``.
     """
@@ -130,12 +156,27 @@ async def policy_allow(
     if settled is not None:
         return [f"It is so already ({settled}); nothing was written."]
     _refuse_without_effect(policy, rule, action, aim.target, source)
+    if not yes:
+        _ask(rule, action, source, same_vault(settings, local=local))
     policy = append_rule(source.path, rule)
     lines = [f"written to {source.path}:", _row(policy.rules[-1])]
     now = decide(action, aim.target, settings.switches, policy)
     if now.verdict is not decision:
         lines.append(f"All the same, for all of it or for a part: {now.reason}")
     return lines
+
+
+def _ask(rule: PolicyRule, action: Action, source: PolicySource, options: str) -> None:
+    if not at_terminal():
+        ids = [part for part in (rule.vault_id, rule.item_id, rule.field_id) if part is not None]
+        line = (
+            f"r4-mcp policy allow {write_reference(*ids)} --action {action.value} --decision {rule.verdict.value}{options} --yes"
+        )
+        raise ApprovalRequiredError(
+            "writing a rule needs a person's yes, and there is no terminal to ask on", next_step=f"Run: {line}"
+        )
+    question = f"Write to {source.path}: {rule.verdict.value} {action.value} {_named(rule)}?"
+    require_yes(question, yes=False, what="writing a rule", undone="nothing was written")
 
 
 def _new_rule(aim: _Aim, verdict: Verdict, action: Action, policy: Policy) -> PolicyRule:
@@ -241,14 +282,19 @@ def _table(policy: Policy) -> Iterator[str]:
     yield from map(_row, policy.rules)
     yield "defaults, where no rule matches:"
     for found, verdict in policy.reveal.items():
-        yield f"     {verdict.value:<5}  {Action.REVEAL.value:<7}  class {found.value}"
+        yield f"     {verdict.value:<5}  {Action.REVEAL.value:<{_WIDTH}}  class {found.value}"
     for action, verdict in policy.other.items():
         yield f"     {verdict.value:<5}  {action.value}"
+    yield "raw requests, those of these forms:" if policy.requests else "raw requests: none, so machine_request is hidden"
+    for pattern in policy.requests:
+        action = action_of(pattern.method)
+        verdict = decide(action, Target(), Switches(), policy).verdict
+        yield f"     {verdict.value:<5}  {action.value:<{_WIDTH}}  {pattern}"
     yield f"reveal budget: {policy.budget.per_connection} fields a connection, {policy.budget.per_hour} an hour"
 
 
 def _row(rule: PolicyRule) -> str:
-    return f"{rule.number:>3}  {rule.verdict.value:<5}  {', '.join(sorted(rule.actions)):<7}  {_named(rule)}"
+    return f"{rule.number:>3}  {rule.verdict.value:<5}  {', '.join(sorted(rule.actions)):<{_WIDTH}}  {_named(rule)}"
 
 
 def _named(rule: PolicyRule) -> str:

@@ -5,21 +5,19 @@ What this file does not do: change names, types or websites.
 
 from __future__ import annotations
 
-import getpass
-import signal
-import sys
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 
-from r4_mcp.cli.wiring import open_local, open_service
+from r4_mcp.cli.noting import noted
+from r4_mcp.cli.values import read_value
+from r4_mcp.cli.wiring import Service, open_local, open_service
 from r4_mcp.config import Settings
-from r4_mcp.core.envelope import MAX_VALUE_SIZE
-from r4_mcp.errors import ApprovalRequiredError, InvalidArgumentError, NotFoundError, ReferenceSyntaxError
+from r4_mcp.errors import ApprovalRequiredError, DeniedError, NotFoundError, ReferenceSyntaxError
 from r4_mcp.policy.call import Approval, Call
 from r4_mcp.policy.drafts import ChangedField, FieldType, ItemType, NewField, NewItem
 from r4_mcp.policy.gate import Gate
-from r4_mcp.secret import KnownSecrets, Secret, SecretKind
+from r4_mcp.policy.rules import Action, Switches, deny_early
+from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.locator import FoundItem, FoundVault
 from r4_mcp.vault.references import Reference, parse_reference, write_reference
 from r4_mcp.vault.runtime import VaultRuntime
@@ -55,31 +53,46 @@ async def put(
     async with opened as service:
         if service.runtime is None:
             raise service.missing[0]
-        runtime = service.runtime
-        await runtime.recovery.settle(writes=True, needs_key=True)
-        vault = await _vault(runtime, parsed)
-        item = None if vault is None else await _item(runtime, vault, parsed.item)
-        types = {} if item is None else {line.name: line.type for line in item.opened.item.checkpoint.fields}
-        # Asked for only now: nobody types a secret to learn that there is no place for it.
-        value = _read_value(known)
-        if types.get(parsed.field, field_type).is_secret:
-            # Armed before anything is sent, so that a value typed into the reference by mistake is refused there too.
-            known.arm(value, SecretKind.FIELD)
-        if item is None:
-            return await _as_person(
-                service.gate, partial(_create, parsed, NewField(parsed.field, field_type, value, None), item_type)
-            )
-        added = None if parsed.field in types else field_type
-        change = ChangedField(parsed.field, value, None, added, remove=False)
-        return await _as_person(service.gate, partial(_change, item.reference, change))
+        async with noted(service, "cli_put") as call:
+            return await _put(service, service.runtime, settings.switches, parsed, (field_type, item_type), known, call)
 
 
-async def _as_person(gate: Gate, act: _Act) -> str:
+async def _put(
+    service: Service,
+    runtime: VaultRuntime,
+    switches: Switches,
+    parsed: Reference,
+    new: tuple[FieldType, ItemType],
+    known: KnownSecrets,
+    call: Call,
+) -> str:
+    await runtime.recovery.settle(writes=not switches.read_only, needs_key=True)
+    name, (field_type, item_type) = parsed.field or "", new
+    vault = await _vault(runtime, parsed)
+    item = None if vault is None else await _item(runtime, vault, parsed.item or "")
+    types = {} if item is None else {line.name: line.type for line in item.opened.item.checkpoint.fields}
+    call.decision = deny_early(Action.CREATE if item is None else Action.UPDATE, switches, service.policy())
+    if call.decision is not None:
+        raise DeniedError(call.decision.reason)
+    # Asked for only now: nobody types a secret to learn that there is no place for it.
+    value = read_value(known)
+    if types.get(name, field_type).is_secret:
+        # Armed before anything is sent, so that a value typed into the reference by mistake is refused there too.
+        known.arm(value, SecretKind.FIELD)
+    if item is None:
+        return await _as_person(service.gate, call, partial(_create, parsed, NewField(name, field_type, value, None), item_type))
+    added = None if name in types else field_type
+    change = ChangedField(name, value, None, added, remove=False)
+    return await _as_person(service.gate, call, partial(_change, item.reference, change))
+
+
+async def _as_person(gate: Gate, call: Call, act: _Act) -> str:
     try:
-        return await act(gate)
+        return await act(gate.during(call))
     except ApprovalRequiredError as asked:
         # Whoever types this command is the person that the policy wants asked.
-        return await act(gate.during(Call(Approval(asked.subject))))
+        call.approval = Approval(asked.subject)
+        return await act(gate.during(call))
 
 
 async def _create(parsed: Reference, field: NewField, item_type: ItemType, gate: Gate) -> str:
@@ -107,40 +120,4 @@ async def _item(runtime: VaultRuntime, vault: FoundVault, item: str) -> FoundIte
     try:
         return await runtime.locator.item(write_reference(vault.part, item))
     except NotFoundError:
-        return None
-
-
-def _read_value(known: KnownSecrets) -> Secret[str]:
-    if sys.stdin.isatty():
-        text = _ask()
-    else:
-        # Three bytes more than the largest value: room for the line break, and one that shows that there is too much.
-        raw = sys.stdin.buffer.read(MAX_VALUE_SIZE + 3)
-        # One line break at the end belongs to `echo` and editors, not to the value; everything else is kept as it is.
-        raw = raw.removesuffix(b"\r\n") if raw.endswith(b"\r\n") else raw.removesuffix(b"\n")
-        if len(raw) > MAX_VALUE_SIZE:
-            raise InvalidArgumentError(f"the value on stdin is larger than {MAX_VALUE_SIZE // 1024} KiB; nothing was stored")
-        decoded = _utf8(raw)
-        if decoded is None:
-            raise InvalidArgumentError("the value on stdin is not UTF-8 text")
-        text = decoded
-    return known.text(text, SecretKind.FIELD, armed=False)
-
-
-def _ask() -> str:
-    # The event loop's own handler would only note a Ctrl-C while the prompt blocks; this one ends the prompt.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    entered = None
-    with suppress(EOFError, KeyboardInterrupt):
-        entered = getpass.getpass("Value (not shown): ")
-    signal.signal(signal.SIGINT, before)
-    if not entered:
-        raise InvalidArgumentError("nothing was entered, so nothing was stored", next_step="Run the command again.")
-    return entered
-
-
-def _utf8(raw: bytes) -> str | None:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
         return None

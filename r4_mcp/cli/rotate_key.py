@@ -1,6 +1,9 @@
 """``r4-mcp rotate-key``: a person replaces this machine's key.
 
 What this file does not do: rotate. It asks, shows how far it is, and says what came of it.
+
+Rules:
+1. What the operator's policy denies is denied here too; where it asks, whoever typed the command is asked.
 """
 
 from __future__ import annotations
@@ -9,10 +12,12 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from r4_mcp.cli.noting import noted
+from r4_mcp.cli.printing import say
+from r4_mcp.cli.prompts import require_yes
 from r4_mcp.cli.wiring import open_local, open_service
 from r4_mcp.config import Settings
-from r4_mcp.errors import ApprovalRequiredError, DeniedError
-from r4_mcp.policy.egress import Egress
+from r4_mcp.errors import DeniedError
 from r4_mcp.policy.rules import Action, Target, Verdict, decide
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.vault.rotation import Rotated
@@ -39,12 +44,12 @@ async def rotate_key(settings: Settings, known: KnownSecrets, *, local: bool, ye
     async with opened as service:
         if service.runtime is None:
             raise service.missing[0]
-        decision = decide(Action.ROTATE, Target(), settings.switches)
-        if decision.verdict is Verdict.DENY:
-            raise DeniedError(decision.reason)
-        lines = await (_abandon(service.runtime, yes=yes) if abandon else _rotate(service.runtime, yes=yes))
-    Egress(known).check(lines)
-    sys.stdout.write("\n".join(lines) + "\n")
+        async with noted(service, "cli_rotate_key") as call:
+            call.decision = decide(Action.ROTATE, Target(), settings.switches, service.policy())
+            if call.decision.verdict is Verdict.DENY:
+                raise DeniedError(call.decision.reason)
+            lines = await (_abandon(service.runtime, yes=yes) if abandon else _rotate(service.runtime, yes=yes))
+    say(lines, known)
     return 0
 
 
@@ -60,7 +65,7 @@ async def _rotate(runtime: VaultRuntime, *, yes: bool) -> list[str]:
         await runtime.rotation.require_possible()
         fingerprint = runtime.key.public.fingerprint
         listed = await runtime.reader.list_vaults()
-        _require_yes(f"Replace the key {fingerprint[:16]}… of this agent, and wrap {len(listed)} vault key(s) again?", yes=yes)
+        _require_yes(f"Replace the key {fingerprint[:16]}… and wrap {len(listed)} vault key(s) again?", yes=yes)
         done = await runtime.rotation.rotate(_bar())
     return _told(done)
 
@@ -81,16 +86,7 @@ def _told(done: Rotated) -> list[str]:
 
 
 def _require_yes(question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise ApprovalRequiredError(
-            "rotating the key needs a person's yes, and there is no terminal to ask on", next_step="Add --yes."
-        )
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
-        raise DeniedError("nothing was rotated: the answer was no", next_step="Run it again when you want to.")
+    require_yes(question, yes=yes, what="rotating the key", undone="nothing was rotated")
 
 
 def _bar() -> Callable[[int, int], Awaitable[None]]:

@@ -13,12 +13,14 @@ from typing import Final
 
 from r4_mcp.cli.wiring import EMBEDDED_URL, local_settings, open_trust_store
 from r4_mcp.config import Settings
+from r4_mcp.core.encoding import JsonIn
 from r4_mcp.core.record import is_id
 from r4_mcp.core.trust import LogHead, VaultTrust
 from r4_mcp.core.wire import SignerType, VaultId
 from r4_mcp.errors import InvalidArgumentError
+from r4_mcp.policy.views import display
 from r4_mcp.secret import KnownSecrets
-from r4_mcp.vault.trust_store import Section, TrustStore
+from r4_mcp.vault.trust_store import Remembered, Section, TrustStore
 
 _FINGERPRINT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _SHORT: Final = 16
@@ -42,11 +44,7 @@ def trust(settings: Settings, known: KnownSecrets, action: str, argument: str | 
         ConfigurationError: Nothing configured, or the store can't be used.
         InvalidArgumentError: Not a fingerprint or vault id.
     """
-    base_url = settings.base_url
-    if local:
-        settings, _ = local_settings(settings, known)
-        base_url = EMBEDDED_URL
-    store = open_trust_store(settings, base_url)
+    store = _store(settings, known, local=local)
     if action == "add":
         fingerprint = _fingerprint(argument)
         store.set_anchor(fingerprint, trusted=True)
@@ -59,6 +57,55 @@ def trust(settings: Settings, known: KnownSecrets, action: str, argument: str | 
         return _reset(store, argument)
     section = store.section()
     return list(_export(section) if action == "export" else _listing(section))
+
+
+def trust_payload(settings: Settings, known: KnownSecrets, action: str, *, local: bool) -> dict[str, JsonIn]:
+    """Return what ``list`` or ``export`` shows, for programs.
+
+    Raises:
+        ConfigurationError: Nothing configured, or the store can't be used.
+    """
+    section = _store(settings, known, local=local).section()
+    vaults = sorted(section.vaults.items())
+    if action == "export":
+        heads = {str(vault_id): short_head(each.trust.head) for vault_id, each in vaults if each.trust.head is not None}
+        return {"vaults": [{"id": vault_id, "head": head} for vault_id, head in heads.items()]}
+    return {
+        "vaults": [_described(vault_id, remembered) for vault_id, remembered in vaults],
+        "trusted": [{"fingerprint": fingerprint, "since": _when(at)} for fingerprint, at in sorted(section.anchors.items())],
+    }
+
+
+def _described(vault_id: VaultId, remembered: Remembered) -> dict[str, JsonIn]:
+    state = remembered.trust
+    return {
+        "id": vault_id,
+        "name": None if state.name is None else display(state.name),
+        "summary_version": None if state.summary is None else state.summary.version,
+        "key_version": None if state.dek is None else state.dek.version,
+        "items": len(state.details),
+        "verified_at": _when(remembered.verified_at),
+        "signers": [
+            {
+                "id": key_id,
+                "kind": _kind(pin.kind),
+                "status": pin.status.value.lower(),
+                "fingerprint": pin.fingerprint,
+            }
+            for key_id, pin in sorted(state.signers.items())
+        ],
+    }
+
+
+def _store(settings: Settings, known: KnownSecrets, *, local: bool) -> TrustStore:
+    if local:
+        settings, _ = local_settings(settings, known)
+        return open_trust_store(settings, EMBEDDED_URL)
+    return open_trust_store(settings, settings.base_url)
+
+
+def _kind(kind: SignerType) -> str:
+    return "human" if kind is SignerType.USER else "agent"
 
 
 def _reset(store: TrustStore, argument: str | None) -> list[str]:
@@ -83,12 +130,14 @@ def _listing(section: Section) -> Iterator[str]:
         state = remembered.trust
         versions = f"summary v{state.summary.version}" if state.summary else "no summary yet"
         key = f", key v{state.dek.version}" if state.dek else ""
-        yield f"vault {vault_id}  {versions}{key}, {len(state.details)} item(s), verified {_when(remembered.verified_at)}"
+        yield f"vault {vault_id}" + ("" if state.name is None else f"  {display(state.name)}")
+        yield f"  {versions}{key}, {len(state.details)} item(s), verified {_when(remembered.verified_at)}"
         for key_id, pin in sorted(state.signers.items()):
-            kind = "human" if pin.kind is SignerType.USER else "agent"
-            yield f"  {kind:<5}  {pin.status.value.lower():<7}  {pin.fingerprint}  (id {key_id})"
+            yield f"  {_kind(pin.kind)} {pin.status.value.lower()} {pin.fingerprint}"
+            yield f"        key id {key_id}"
     for fingerprint, at in sorted(section.anchors.items()):
-        yield f"trusted by name since {_when(at)}: {fingerprint}"
+        yield f"trusted by name since {_when(at)}:"
+        yield f"  {fingerprint}"
 
 
 def _export(section: Section) -> Iterator[str]:

@@ -8,69 +8,53 @@ Rules:
 2. Bodies are asked for and read uncompressed, streamed, and cut off at the endpoint's cap; a call has one total deadline.
    (httpx's own timeout is per read: a slow drip ran four times past it; 194 KB of gzip became 200 MB.)
 3. Only idempotent reads are tried again, three times at most, with full jitter, within the deadline.
-4. The service's error text is never forwarded: only a code of the contract, a permission name, the status.
-5. Ids are checked against the id grammar before they enter a path.
+4. The service's error text is never forwarded; what a refusal means is ``refusals``'.
+5. Ids are checked against the id grammar before they enter a path. The path of a raw request is its caller's to check.
+6. An answer of another kind than JSON to a raw request is refused by its header, before its body is read.
 """
 
 from __future__ import annotations
 
-import json
 import random
 import re
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from dataclasses import dataclass
+from typing import Final
 
 import anyio
 import httpx
 
 from r4_mcp.errors import (
-    AbsentError,
     DeadlineExceededError,
-    PermissionDeniedError,
     RateLimitedError,
     RedirectRefusedError,
-    RequestRejectedError,
     ResponseTooLargeError,
     ServiceError,
-    SignerRefusedError,
-    UnauthorizedError,
     UnreachableError,
-    VersionConflictError,
+    UnsupportedContentError,
 )
 from r4_mcp.machine import contract
 from r4_mcp.machine.contract import API_KEY_HEADER, API_PREFIX, HOSTNAME_HEADER, Endpoint
+from r4_mcp.machine.refusals import refusal
 from r4_mcp.secret import Secret
 
 Query = Mapping[str, str]
 Body = Mapping[str, object]
 
-KNOWN_CODES: Final = frozenset(
-    {
-        "unauthorized",
-        "missing_api_key",
-        "invalid_api_key",
-        "agent_scope_required",
-        "checkpoint_signer_required",
-        "permission_denied",
-        "vault_not_found",
-        "vault_item_not_found",
-        "project_not_found",
-        "encryption_key_not_found",
-        "vault_creation_failed",
-        "vault_item_creation_failed",
-        "checkpoint_version_conflict",
-        "key_rotation_incomplete",
-        "key_already_rotated",
-        "encryption_key_required",
-    }
-)
 _ID: Final = re.compile(r"[0-9a-f]{24}", re.ASCII)
-_PERMISSIONS: Final = frozenset(permission.value for permission in contract.Permission)
-_SECONDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
+_JSON_TYPE: Final = re.compile(r"application/(?:[a-z0-9.+_-]{1,64}\+)?json", re.ASCII | re.IGNORECASE)
 _MAX_ERROR_BODY: Final = 16 * contract.KIB
 _TRIES: Final = 3
 _RETRY_STATUS: Final = frozenset({408, 429, 502, 503, 504})
 _BACKOFF_SECONDS: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A success: its status, and its body as it came."""
+
+    status: int
+    body: bytes
 
 
 class MachineClient:
@@ -174,6 +158,23 @@ class MachineClient:
         """POST /feedback."""
         return await self._call(contract.FEEDBACK, body=body)
 
+    async def raw(self, method: str, path: str, query: Query, body: Body | None) -> Received:
+        """Make a request that the contract does not describe; a GET may be tried again, nothing else is.
+
+        Args:
+            method: An HTTP method.
+            path: Under the base; the caller has checked it (rule 5).
+            query: Parameters, encoded here.
+            body: A JSON object, or None for no body.
+
+        Raises:
+            UnsupportedContentError: Rule 6.
+            NetworkError: The bytes did not arrive, or not within their bounds.
+            ServiceError: The service refused.
+        """
+        endpoint = contract.raw_endpoint(method, path)
+        return await self._send(endpoint, path, query=query, body=body, headers={}, json_only=True)
+
     async def _call(
         self,
         endpoint: Endpoint,
@@ -183,19 +184,32 @@ class MachineClient:
         body: Body | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> bytes:
-        """Make one call within its deadline, trying again where rule 3 allows.
+        """Call an endpoint of the contract.
 
         Raises:
             NetworkError: The bytes did not arrive, or not within their bounds.
             ServiceError: The service refused.
         """
         path = endpoint.path.format(**{name: _id(value) for name, value in (ids or {}).items()})
+        return (await self._send(endpoint, path, query=query, body=body, headers=headers or {})).body
+
+    async def _send(
+        self,
+        endpoint: Endpoint,
+        path: str,
+        *,
+        query: Query | None,
+        body: Body | None,
+        headers: Mapping[str, str],
+        json_only: bool = False,
+    ) -> Received:
+        """Make one call within its deadline, trying again where rule 3 allows."""
         sent = {
             "Accept": "application/json",
             "Accept-Encoding": "identity",
             # reveal: seen by the configured origin, whose header this is.
             API_KEY_HEADER: self._api_key.reveal(),
-            **(headers or {}),
+            **headers,
         }
         request = self._http.build_request(endpoint.method, self._base + path, params=query, json=body, headers=sent)
         tries = _TRIES if endpoint.is_read else 1
@@ -203,7 +217,7 @@ class MachineClient:
             with anyio.fail_after(endpoint.seconds):
                 for attempt in range(1, tries + 1):
                     try:
-                        return await self._once(endpoint, request)
+                        return await self._once(endpoint, request, json_only=json_only)
                     except (UnreachableError, ServiceError) as error:
                         if attempt == tries or not _is_passing(error):
                             raise
@@ -216,7 +230,7 @@ class MachineClient:
             ) from None
         raise AssertionError  # unreachable: the loop returns or raises
 
-    async def _once(self, endpoint: Endpoint, request: httpx.Request) -> bytes:
+    async def _once(self, endpoint: Endpoint, request: httpx.Request, *, json_only: bool) -> Received:
         try:
             response = await self._http.send(request, stream=True, follow_redirects=False)
         except httpx.InvalidURL:
@@ -228,6 +242,8 @@ class MachineClient:
         try:
             if response.is_redirect or 300 <= response.status_code < 400:  # noqa: PLR2004 - the 3xx class of RFC 9110
                 raise RedirectRefusedError(f"{endpoint.method} {endpoint.path} was answered with a redirect")
+            if json_only and response.is_success and not _is_json(response):
+                raise UnsupportedContentError(f"{endpoint.method} {endpoint.path} was answered with content that is not JSON")
             cap = endpoint.max_response if response.is_success else _MAX_ERROR_BODY
             received = await _read_capped(endpoint, response, cap)
         except httpx.TransportError as error:
@@ -235,8 +251,14 @@ class MachineClient:
         finally:
             await response.aclose()
         if not response.is_success:
-            _refuse(endpoint, response, received)
-        return received
+            raise refusal(endpoint, response.status_code, response.headers, received)
+        return Received(response.status_code, received)
+
+
+def _is_json(response: httpx.Response) -> bool:
+    # Without a type there may be no body either; if there is one, whoever parses it will tell.
+    given = response.headers.get("content-type", "")
+    return not given or _JSON_TYPE.fullmatch(given.partition(";")[0].strip()) is not None
 
 
 async def _read_capped(endpoint: Endpoint, response: httpx.Response, cap: int) -> bytes:
@@ -250,49 +272,6 @@ async def _read_capped(endpoint: Endpoint, response: httpx.Response, cap: int) -
                 return b""  # An oversized error page says nothing that its status does not.
             raise ResponseTooLargeError(f"{endpoint.method} {endpoint.path} answered with more than {cap} bytes")
     return bytes(received)
-
-
-def _refuse(endpoint: Endpoint, response: httpx.Response, body: bytes) -> NoReturn:
-    status = response.status_code
-    service_code, named = _error_members(body)
-    where = f"{endpoint.method} {endpoint.path}"
-    if status == 401:  # noqa: PLR2004 - HTTP status codes are their own names
-        raise UnauthorizedError("the service did not accept the API key", status=status, service_code=service_code)
-    if status == 403:  # noqa: PLR2004
-        if service_code == "checkpoint_signer_required":
-            raise SignerRefusedError(f"{where}: signed with a key that is not current", status=status, service_code=service_code)
-        needed = " or ".join(endpoint.permissions)
-        permission = named or needed or None
-        reach = endpoint.level or endpoint.item_level
-        level = f" with {reach.value} access to the vault" if reach else ""
-        message = f"{where} needs the permission {permission}{level}" if permission else f"{where} is not allowed for this agent"
-        raise PermissionDeniedError(message, status=status, service_code=service_code, permission=permission)
-    if status == 404:  # noqa: PLR2004
-        raise AbsentError(f"{where}: nothing of that id is visible to this agent", status=status, service_code=service_code)
-    if status == 409 and service_code == "checkpoint_version_conflict":  # noqa: PLR2004
-        raise VersionConflictError(f"{where}: someone else wrote first", status=status, service_code=service_code)
-    if status == 429:  # noqa: PLR2004
-        # Clamped: a service that asks for an hour gets the call's deadline instead.
-        asked = response.headers.get("retry-after", "")
-        seconds = min(float(asked), endpoint.seconds) if _SECONDS.fullmatch(asked) else 0.0
-        raise RateLimitedError(f"{where}: too many requests", status=status, service_code=service_code, retry_after=seconds)
-    suffix = f" ({service_code})" if service_code else ""
-    raise RequestRejectedError(f"{where} was refused with status {status}{suffix}", status=status, service_code=service_code)
-
-
-def _error_members(body: bytes) -> tuple[str | None, str | None]:
-    # Rule 4: only words of our own lists are taken from an error body, so its parsing may be lax.
-    try:
-        parsed: object = json.loads(body)
-    except (ValueError, RecursionError):
-        return None, None
-    error = parsed.get("error") if isinstance(parsed, dict) else None
-    if not isinstance(error, dict):
-        return None, None
-    code, permission = error.get("code"), error.get("requiredPermission")
-    known = code if isinstance(code, str) and code in KNOWN_CODES else None
-    named = permission if isinstance(permission, str) and permission in _PERMISSIONS else None
-    return known, named
 
 
 def _is_passing(error: UnreachableError | ServiceError) -> bool:

@@ -5,7 +5,8 @@ What this file does not do: talk. ``client`` uses it to call, the emulator to se
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -61,6 +62,21 @@ class Permission(StrEnum):
     PROJECT_READ = "machine.project.read"
     FEEDBACK_WRITE = "machine.feedback.write"
     SEARCH = "machine.search.all"
+
+
+_PERMISSION_NAME: Final = re.compile(
+    r"machine\.(?:all|(?:agent|attachment|billing|feedback|monitoring|permissions|procurement|project|search|vault|webhook"
+    r"|wrapped_key)(?:\.secret)?\.(?:all|read|write))",
+    re.ASCII,
+)
+
+
+def is_permission_name(text: str) -> bool:
+    """Say whether a text is the name of a permission of contract §1, also of one that guards no endpoint of this product.
+
+    The words are a closed list: what a service names is shown to a model, and free words could be instructions.
+    """
+    return _PERMISSION_NAME.fullmatch(text) is not None
 
 
 def covers(granted: Iterable[str], permission: str) -> bool:
@@ -155,3 +171,32 @@ ALL_ENDPOINTS: Final = (
     GET_PROJECT,
     FEEDBACK,
 )
+
+_ALIASES: Final = frozenset({"vaults"})
+"""Further first segments that the service may take for one of ours (contract §1)."""
+
+
+def _spelling(segment: str) -> str:
+    # A service may route without regard to case, separators or number; what differs by these alone is taken for the same.
+    return re.sub(r"[^a-z0-9]", "", segment.lower()).removesuffix("s")
+
+
+_SEGMENTS: Final = tuple(endpoint.path.strip("/").split("/") for endpoint in ALL_ENDPOINTS)
+_ROOTS: Final = frozenset(_spelling(root) for root in (*(segments[0] for segments in _SEGMENTS), *_ALIASES))
+_KEYS: Final = frozenset(_spelling(part) for segments in _SEGMENTS for part in segments if "key" in part and "{" not in part)
+
+
+def is_served(segments: Sequence[str]) -> bool:
+    """Say whether a path belongs to what the endpoints above serve, so that no raw request takes it.
+
+    That is everything under the first segment of an endpoint, and every path in which a segment names key material.
+
+    Args:
+        segments: The path's, without slashes; at least one.
+    """
+    return _spelling(segments[0]) in _ROOTS or any(_spelling(segment) in _KEYS for segment in segments)
+
+
+def raw_endpoint(method: str, path: str) -> Endpoint:
+    """Return the row of a request that the contract does not describe: caps and deadline of the others, no known permission."""
+    return Endpoint(method, path)

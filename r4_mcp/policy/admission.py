@@ -26,8 +26,11 @@ from r4_mcp.secret import KnownSecrets
 from r4_mcp.vault.rotation import Rotated
 from r4_mcp.vault.runtime import VaultRuntime
 
-_WITHOUT_KEY: Final = frozenset({Action.LIST, Action.REPORT})
+_WITHOUT_KEY: Final = frozenset({Action.LIST, Action.REPORT, Action.RAW_READ, Action.RAW_WRITE})
 """What needs no private key."""
+
+_WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ARCHIVE, Action.ROTATE})
+"""What does not begin from memory: a name must mean what it means now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,7 @@ class Parts:
         clock: Seconds since 1970.
         oversight: Audit log, reveal budget and exposure ledger; None where nothing is configured.
         policy: The operator's policy as it stands now.
+        options: What the operator's commands need to reach the same vault, such as " --local".
     """
 
     runtime: VaultRuntime | None
@@ -55,6 +59,7 @@ class Parts:
     clock: Callable[[], float]
     oversight: Oversight | None = None
     policy: Callable[[], Policy] = lambda: DEFAULTS
+    options: str = ""
 
 
 class Admission:
@@ -90,6 +95,8 @@ class Admission:
         self.finished_rotation = await runtime.recovery.settle(
             writes=not self._parts.switches.read_only, needs_key=action not in _WITHOUT_KEY
         )
+        if action in _WRITES:
+            runtime.index.expire()
         return runtime
 
     def permit(self, action: Action, target: Target, question: str, ids: tuple[str, ...], mark: str = "") -> Decision:
@@ -106,7 +113,7 @@ class Admission:
             DeniedError: The rules deny it.
             ApprovalRequiredError: A person must say yes to exactly this.
         """
-        decision = decide(action, target, self._parts.switches, self._parts.policy())
+        decision = decide(action, target, self._parts.switches, self._parts.policy(), self._parts.options)
         self._call.decision, self._call.ids = decision, ids
         if decision.verdict is Verdict.DENY:
             raise DeniedError(decision.reason)
@@ -135,7 +142,7 @@ class Admission:
         if decision.verdict is Verdict.ASK:
             await oversight.charge()
         else:
-            spent = await oversight.spend()
+            spent = await oversight.spend(self._parts.policy().budget)
             if not spent.within:
                 self._require_approval(
                     _beyond(spent), f"{question} ({spent.limit} fields were shown already.)", ids, str(version)

@@ -5,17 +5,23 @@ What this file does not do: open a value.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
 from itertools import islice
 from typing import Final
 
+from r4_mcp.core.wire import ProjectId, VaultId
 from r4_mcp.errors import CheckpointMissingError, InvalidArgumentError, NotFoundError
 from r4_mcp.policy import views
 from r4_mcp.policy.admission import Doorway
 from r4_mcp.policy.lines import classification_word, field_line, item_lines, search_hit, time_if, unverified_items, vault_line
-from r4_mcp.policy.rules import Action
+from r4_mcp.policy.marks import Mark, mark_of, mark_of_list
+from r4_mcp.policy.rules import Action, deny_early
+from r4_mcp.policy.suggestions import Suggestions, suggest
 from r4_mcp.policy.views import display, signed_by
 from r4_mcp.vault.references import write_reference
+from r4_mcp.vault.runtime import VaultRuntime
+from r4_mcp.vault.sync import IndexedVault
 
 VAULTS_PER_PAGE: Final = 50
 DEFAULT_ITEMS: Final = 50
@@ -39,10 +45,7 @@ class Browsing(Doorway):
         listing = f"vaults {project_id or ''}"
         start = self._admission.position(cursor, listing)
         known = await runtime.index.snapshot()
-        entries = list(known.vaults.values())
-        if project_id is not None:
-            wanted = {vault.id for vault in await runtime.index.listed(project_id)}
-            entries = [entry for entry in entries if entry.listed.id in wanted]
+        entries = list((await _of_project(runtime, project_id, known.vaults)).values())
         names = [entry.listed.name for entry in entries]
         return views.VaultList(
             vaults=tuple(vault_line(names, entry) for entry in entries[start : start + VAULTS_PER_PAGE]),
@@ -113,10 +116,7 @@ class Browsing(Doorway):
         listing = f"search {runtime.project_id or ''} {sha256(query.encode()).hexdigest()[:16]}"
         start = self._admission.position(cursor, listing)
         found = await runtime.search.find(query)
-        entries = found.known.vaults
-        if runtime.project_id is not None:
-            wanted = {vault.id for vault in await runtime.index.listed(runtime.project_id)}
-            entries = {vault_id: entry for vault_id, entry in entries.items() if vault_id in wanted}
+        entries = await _of_project(runtime, runtime.project_id, found.known.vaults)
         page = list(islice((hit for hit in found.hits if hit.place.vault_id in entries), start, start + size + 1))
         names = [entry.listed.name for entry in entries.values()]
         return views.SearchResults(
@@ -152,3 +152,58 @@ class Browsing(Doorway):
             stale=stale,
             verified_at=time_if(verified_at, stale),
         )
+
+    async def suggest(self, within: str, typed: str) -> Suggestions:
+        """Suggest names that a text may be the beginning of, from verified metadata alone; nothing is fetched for a field.
+
+        Args:
+            within: Empty for vaults, ``vault`` for its items, ``vault/item`` for its fields; parts as in a reference.
+            typed: The beginning of a name.
+
+        Raises:
+            R4Error: Listing is denied, ``within`` is malformed, not found or ambiguous, not configured, refused, unreachable.
+        """
+        runtime = await self._admission.ready(Action.LIST)
+        known = await runtime.index.snapshot()
+        entries = await _of_project(runtime, runtime.project_id, known.vaults)
+        return suggest(within, typed, list(entries.values()))
+
+    async def screen(self, texts: Mapping[str, str | None]) -> None:
+        """Refuse texts that hold a secret; a hit costs reveal budget.
+
+        Raises:
+            SecretInTextError: One does; the message names the argument only.
+        """
+        await self._admission.screen(texts)
+
+    @property
+    def generation(self) -> int | None:
+        """Another one where other content was proven; None where nothing is in memory, or nothing may be listed."""
+        runtime = self._parts.runtime
+        if runtime is None or deny_early(Action.LIST, self._parts.switches, self._parts.policy()) is not None:
+            return None
+        held = runtime.index.held
+        return None if held is None else held.generation
+
+    def mark(self, reference: str | None) -> Mark:
+        """Return where a vault or an item stands in memory: another mark where it changed. Asks the service nothing.
+
+        Args:
+            reference: ``r4://vault`` or ``r4://vault/item``; None for the list of vaults.
+
+        Raises:
+            ReferenceSyntaxError: Neither of the two.
+        """
+        runtime = self._parts.runtime
+        held = None if runtime is None or self.generation is None else runtime.index.held
+        return mark_of_list(held) if reference is None else mark_of(reference, held)
+
+
+async def _of_project(
+    runtime: VaultRuntime, project_id: ProjectId | None, entries: Mapping[VaultId, IndexedVault]
+) -> Mapping[VaultId, IndexedVault]:
+    """Return those of a project; all of them where none is meant."""
+    if project_id is None:
+        return entries
+    wanted = {vault.id for vault in await runtime.index.listed(project_id)}
+    return {vault_id: entry for vault_id, entry in entries.items() if vault_id in wanted}

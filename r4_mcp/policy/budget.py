@@ -12,6 +12,7 @@ Rules:
 4. A clock that jumps back: what was spent in its future counts as spent now, and is written so, whether or not the call was
    within. So the jump neither gives a fresh budget nor locks anybody out for longer than an hour. What has left the window is
    kept as long as there is room, and counts again if the clock returns to it. (A jump forward looks like time that passed.)
+5. Limits may change under a running connection; what was spent stays spent.
 """
 
 from __future__ import annotations
@@ -77,14 +78,27 @@ class RevealBudget:
         per_connection: int = PER_CONNECTION,
         per_hour: int = PER_HOUR,
     ) -> None:
-        if per_connection < 0 or not 0 <= per_hour <= MAX_PER_HOUR:
-            raise ValueError(f"the reveal budget is not from 0 to {MAX_PER_HOUR}")
         self._file = LockedFile(folder / f"budget-{owner_hash(owner)}.json", _MAX_SIZE)
         self._clock = clock
-        self._per_connection = per_connection
-        self._per_hour = per_hour
         self._connection = 0
         self._turn = Lock()
+        self.limit(per_connection, per_hour)
+
+    def limit(self, per_connection: int, per_hour: int) -> None:
+        """Take other limits from now on (rule 5).
+
+        Args:
+            per_connection: Fields of one connection.
+            per_hour: Fields of an hour, 0 to ``MAX_PER_HOUR``.
+
+        Raises:
+            ValueError: A limit is out of its range; those before stay.
+        """
+        if per_connection < 0 or not 0 <= per_hour <= MAX_PER_HOUR:
+            raise ValueError(f"the reveal budget is not from 0 to {MAX_PER_HOUR}")
+        with self._turn:
+            self._per_connection = per_connection
+            self._per_hour = per_hour
 
     def spend(self, count: int = 1) -> Spent:
         """Spend fields before they are revealed, if they are within (rule 1).

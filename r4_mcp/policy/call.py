@@ -34,9 +34,11 @@ class Call:
         progress: Told of long work.
         ids: Ids of the vault, item and field that the call turned out to be about; for the audit log.
         decision: What the rules said; for the audit log.
+        pattern: The pattern of the policy that lists the raw request; for the audit log, which never has the request itself.
     """
 
     approval: Approval | None = None
     progress: Progress = _silent
     ids: tuple[str, ...] = field(default=())
     decision: Decision | None = None
+    pattern: str | None = None

@@ -10,7 +10,7 @@ import secrets
 import string
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -40,10 +40,12 @@ __all__ = [
     "Classification",
     "FieldType",
     "Generate",
+    "ItemEdit",
     "ItemType",
     "NewField",
     "NewItem",
     "check_change",
+    "check_edit",
     "check_item",
     "check_name",
     "check_websites",
@@ -115,6 +117,25 @@ class ChangedField:
     generate: Generate | None
     add: FieldType | None
     remove: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEdit:
+    """A person's change of an item as asked for: also what no tool may change. What is None stays.
+
+    Attributes:
+        name: The item's new name.
+        type: Its new type.
+        websites: All of its websites from now on.
+        fields: Fields to add or remove.
+        field_types: New types of fields that are there, by name; their values stay.
+    """
+
+    name: str | None = None
+    type: ItemType | None = None
+    websites: tuple[str, ...] | None = None
+    fields: tuple[ChangedField, ...] = ()
+    field_types: Mapping[str, FieldType] = field(default_factory=dict)
 
 
 def check_name(name: str, argument: str) -> str:
@@ -190,6 +211,36 @@ def check_change(
         raise InvalidArgumentError("the argument fields has two entries of the same name")
     changes = tuple(_check_changed(field, f"fields[{index}]", types, now, known) for index, field in enumerate(fields))
     return ItemChange(None if name is None else check_name(name, "name"), changes)
+
+
+def check_edit(edit: ItemEdit, types: Mapping[str, FieldType], now: float, known: KnownSecrets) -> ItemChange:
+    """Turn a person's change into what is to be sealed and signed.
+
+    Args:
+        edit: What was asked for.
+        types: The fields that the item has, by name.
+        now: Seconds since 1970, to try TOTP seeds out.
+        known: Where secret values are armed.
+
+    Raises:
+        InvalidArgumentError: Any limit or rule; nothing was encrypted or sent.
+    """
+    change = ItemChange(None, ())
+    if edit.name is not None or edit.fields:
+        change = check_change(edit.name, edit.fields, types, now, known)
+    retyped = tuple(_check_retyped(name, kind, types) for name, kind in edit.field_types.items())
+    if edit.field_types.keys() & {field.name for field in edit.fields}:
+        raise InvalidArgumentError("a field that is added or removed takes no other type")
+    websites = None if edit.websites is None else check_websites(edit.websites)
+    return replace(change, fields=(*change.fields, *retyped), type=edit.type, websites=websites)
+
+
+def _check_retyped(name: str, kind: FieldType, types: Mapping[str, FieldType]) -> FieldChange:
+    if name not in types:
+        raise InvalidArgumentError("a field to give another type is no field of the item")
+    if FieldType.FILE in {kind, types[name]}:
+        raise InvalidArgumentError("a FILE field refers to an attachment: it keeps its type, and no other field becomes one")
+    return FieldChange(name, retype=kind)
 
 
 def _check_changed(

@@ -24,6 +24,7 @@ from r4_mcp.policy.audit_format import AuditEntry
 from r4_mcp.policy.budget import RevealBudget, Spent
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.exposure import Exposure, ExposureLedger, Place
+from r4_mcp.policy.rules import Budget
 
 _log: Final = logging.getLogger(__name__)
 
@@ -42,13 +43,20 @@ class Oversight:
     budget: RevealBudget
     ledger: ExposureLedger
 
-    async def spend(self) -> Spent:
+    async def spend(self, limits: Budget) -> Spent:
         """Spend one field, if it is within the budget.
+
+        Args:
+            limits: Those of the policy as it stands now.
 
         Raises:
             ConfigurationError: The budget can't be read or written; nothing may be revealed.
         """
-        return await anyio.to_thread.run_sync(self.budget.spend)
+        return await anyio.to_thread.run_sync(self._spend, limits)
+
+    def _spend(self, limits: Budget) -> Spent:
+        self.budget.limit(limits.per_connection, limits.per_hour)
+        return self.budget.spend()
 
     async def charge(self) -> None:
         """Spend one field that a person allowed beyond the budget.
@@ -93,13 +101,14 @@ class Oversight:
             ConfigurationError: It can't be written.
         """
         decision = call.decision
+        rule = None if decision is None else decision.rule
         vault_id, item_id, field_id = (*call.ids, None, None, None)[:3]
         entry = AuditEntry(
             tool=tool,
             outcome=outcome,
             duration_ms=duration_ms,
             decision=None if decision is None else decision.verdict,
-            rule=None if decision is None else decision.rule,
+            rule=rule if rule is None or call.pattern is None else f"{call.pattern} ({rule})",
             vault_id=vault_id,
             item_id=item_id,
             field_id=field_id,

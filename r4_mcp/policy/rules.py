@@ -13,6 +13,8 @@ Rules:
 6. What is not known of a target could be anything: rules that ask or deny match it, rules that allow don't. Metadata that is not
    verified is a class of its own, whatever class and field type it claims.
 7. Rotating the key always asks, unless it is denied.
+8. Which raw requests there may be is a list of the policy, empty by default. What is listed is decided by whether it reads or
+   writes: reading is allowed, since the list says what is read; writing asks, since a list can't say what is written.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from types import MappingProxyType
 from typing import Final
 
 from r4_mcp.core.wire import Classification, FieldId, FieldType, ItemId, VaultId
+from r4_mcp.policy.raw_request import RequestPattern
 
 MAX_BUDGET: Final = 1_000
 """The highest reveal budget that can be set, in fields."""
@@ -39,14 +42,16 @@ class Action(StrEnum):
     ARCHIVE = "archive"
     ROTATE = "rotate"
     REPORT = "report"
+    RAW_READ = "raw_read"
+    RAW_WRITE = "raw_write"
 
     @property
     def is_write(self) -> bool:
-        """Whether it changes what the service keeps of the vaults or of the key."""
-        return self in {Action.CREATE, Action.UPDATE, Action.ARCHIVE, Action.ROTATE}
+        """Whether it changes what the service keeps of the vaults or of the key, or may change anything else there."""
+        return self in {Action.CREATE, Action.UPDATE, Action.ARCHIVE, Action.ROTATE, Action.RAW_WRITE}
 
 
-UNAIMED: Final = frozenset({Action.LIST, Action.ROTATE, Action.REPORT})
+UNAIMED: Final = frozenset({Action.LIST, Action.ROTATE, Action.REPORT, Action.RAW_READ, Action.RAW_WRITE})
 """Actions that are decided as such, not for one vault or another."""
 
 
@@ -92,6 +97,8 @@ ACTION_DEFAULTS: Final = MappingProxyType(
         Action.ARCHIVE: Verdict.ALLOW,
         Action.ROTATE: Verdict.ASK,
         Action.REPORT: Verdict.ALLOW,
+        Action.RAW_READ: Verdict.ALLOW,
+        Action.RAW_WRITE: Verdict.ASK,
     }
 )
 
@@ -224,6 +231,7 @@ class Policy:
         reveal: What holds for a reveal by default, for every class.
         other: What holds for every other action by default.
         budget: The reveal budget.
+        requests: The raw requests that there may be.
         closed: Why it denies everything (rule 2); None for a policy that is understood.
     """
 
@@ -231,6 +239,7 @@ class Policy:
     reveal: Mapping[PolicyClass, Verdict] = field(default_factory=lambda: REVEAL_DEFAULTS)
     other: Mapping[Action, Verdict] = field(default_factory=lambda: ACTION_DEFAULTS)
     budget: Budget = field(default_factory=Budget)
+    requests: tuple[RequestPattern, ...] = ()
     closed: str | None = None
 
 
@@ -265,6 +274,8 @@ _WHAT: Final = {
     Action.ARCHIVE: "archiving this",
     Action.ROTATE: "rotating the key",
     Action.REPORT: "reporting a gap",
+    Action.RAW_READ: "this request",
+    Action.RAW_WRITE: "this request",
 }
 _SAYS: Final = {Verdict.ALLOW: "is allowed", Verdict.ASK: "needs a person's yes", Verdict.DENY: "is denied"}
 _CANT_ASK: Final = "This client can't ask the user."
@@ -272,7 +283,7 @@ _FIELD_DEPTH: Final = 3
 """Ids that name one field. A value is never a reason to allow a whole vault."""
 
 
-def decide(action: Action, target: Target, switches: Switches, policy: Policy = DEFAULTS) -> Decision:
+def decide(action: Action, target: Target, switches: Switches, policy: Policy = DEFAULTS, options: str = "") -> Decision:
     """Decide whether an action may happen, once it is known what it is aimed at.
 
     Args:
@@ -280,15 +291,16 @@ def decide(action: Action, target: Target, switches: Switches, policy: Policy = 
         target: What it is aimed at; with all ids and types that are known, since what is missing matches every deny (rule 6).
         switches: The operator's switches.
         policy: What the operator wrote.
+        options: What the operator's command of a way out needs to reach the same vault, such as " --local".
     """
     denial = _shut(action, switches, policy)
     if denial is not None:
         return denial
     matching = [rule for rule in policy.rules if rule.matches(action, target, unknown=rule.verdict is not Verdict.ALLOW)]
-    default = _default(action, target, policy)
+    default = _default(action, target, policy, options)
     if matching:
         strictest = max(matching, key=lambda rule: rule.verdict.strictness)
-        ruled = _decision(action, strictest.verdict, strictest.title, _way_out(action, target, strictest))
+        ruled = _decision(action, strictest.verdict, strictest.title, _way_out(action, target, strictest, options))
         # The key is in no class, so no rule opens its rotation (rule 7).
         opened = action not in UNAIMED and any(rule.opens(action, target) for rule in matching)
         if opened or ruled.verdict.strictness >= default.verdict.strictness:
@@ -331,14 +343,14 @@ def _shut(action: Action, switches: Switches, policy: Policy) -> Decision | None
     return None
 
 
-def _default(action: Action, target: Target, policy: Policy) -> Decision:
+def _default(action: Action, target: Target, policy: Policy, options: str) -> Decision:
     if action is Action.REVEAL:
         found = target.policy_class
-        return _decision(action, policy.reveal[found], f"default: {found.value}", _way_out(action, target, None))
+        return _decision(action, policy.reveal[found], f"default: {found.value}", _way_out(action, target, None, options))
     verdict = policy.other[action]
     if action is Action.ROTATE and verdict is Verdict.ALLOW:
         verdict = Verdict.ASK
-    return _decision(action, verdict, f"default: {action.value}", _way_out(action, target, None))
+    return _decision(action, verdict, f"default: {action.value}", _way_out(action, target, None, options))
 
 
 def _decision(action: Action, verdict: Verdict, rule: str, way_out: str | None = None) -> Decision:
@@ -346,15 +358,15 @@ def _decision(action: Action, verdict: Verdict, rule: str, way_out: str | None =
     return Decision(action, verdict, rule, reason, way_out if verdict is Verdict.ASK else None)
 
 
-def _way_out(action: Action, target: Target, rule: PolicyRule | None) -> str:
+def _way_out(action: Action, target: Target, rule: PolicyRule | None, options: str) -> str:
     """Say what the operator can do, with ids only: names come from others."""
     if action is Action.ROTATE:
-        return f"{_CANT_ASK} The operator runs `r4-mcp rotate-key` on this machine."
+        return f"{_CANT_ASK} The operator runs `r4-mcp rotate-key{options}` on this machine."
     if rule is not None:
         return f"{_CANT_ASK} Only changing rule {rule.number} of the operator's policy file allows it."
     if not target.verified:
         return f"{_CANT_ASK} In the operator's policy file, only a rule or default for UNVERIFIED allows it."
-    if len(target.ids) < (_FIELD_DEPTH if action is Action.REVEAL else 1):
+    if action in UNAIMED or len(target.ids) < (_FIELD_DEPTH if action is Action.REVEAL else 1):
         return f"{_CANT_ASK} The operator can allow it in the policy file, under [defaults]."
-    option = "" if action is Action.REVEAL else f" --action {action.value}"
-    return f"{_CANT_ASK} The operator can allow it: `r4-mcp policy allow r4://{'/'.join(target.ids)}{option}`."
+    about = "" if action is Action.REVEAL else f" --action {action.value}"
+    return f"{_CANT_ASK} The operator can allow it: `r4-mcp policy allow r4://{'/'.join(target.ids)}{about}{options}`."

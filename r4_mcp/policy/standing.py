@@ -12,7 +12,8 @@ from typing import Final, Literal
 
 from r4_mcp.core.served import Me
 from r4_mcp.errors import ConfigurationError, R4Error
-from r4_mcp.policy.rules import Switches
+from r4_mcp.policy.needs import unavailable
+from r4_mcp.policy.rules import Policy, Switches
 from r4_mcp.policy.views import SHORT_FINGERPRINT, LastVerified, Standing, display
 from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.references import address, write_reference
@@ -27,25 +28,31 @@ _AGENT_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _SCOPES: Final = frozenset({"AGENT", "USER", "TENANT", "ORG"})
 _PERMISSION: Final = re.compile(r"machine(\.[a-z_]{1,24}){1,3}", re.ASCII)
 _WIDTH: Final = 8
+_MEND: Final = "The operator of this machine runs `r4-mcp policy check`, which says what is wrong, and corrects the policy file."
 _READY: Final = "Nothing is missing. Call list_vaults."
 _CONFIGURE: Final = (
     "Set what is missing and start the server again, or start it with `r4-mcp serve --local` for the embedded vault."
 )
 
 
-async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationError, ...], switches: Switches) -> Standing:
+async def standing(
+    runtime: VaultRuntime | None, missing: tuple[ConfigurationError, ...], switches: Switches, policy: Policy
+) -> Standing:
     """Build the view of this server's standing.
 
     Args:
         runtime: The configured agent, or None.
         missing: What keeps it from being configured, or from being fully so.
         switches: The operator's switches.
+        policy: The operator's policy as it stands now.
     """
     fingerprint, key_problem = _own_fingerprint(runtime)
-    problems = (*missing, key_problem) if key_problem is not None else missing
+    unset = (*missing, key_problem) if key_problem is not None else missing
+    closed = _closed(policy)
+    problems = (*unset, closed) if closed is not None else unset
     sentences = tuple(error.message for error in problems)
     blank = Standing(
-        configured=runtime is not None and not problems,
+        configured=runtime is not None and not unset,
         service=None if runtime is None else runtime.service,
         scope=None,
         agent=None,
@@ -56,6 +63,7 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
         waiting_for_grant=(),
         trust_mode=None if runtime is None else runtime.reader.policy.mode.value,
         last_verified=(),
+        unavailable=unavailable(None, switches, policy),
         read_only=switches.read_only,
         reveals=not switches.no_reveal,
         missing=sentences,
@@ -82,6 +90,7 @@ async def standing(runtime: VaultRuntime | None, missing: tuple[ConfigurationErr
         # Only what has the form of a permission: the list is unsigned text of the service.
         permissions=tuple(sorted(permission for permission in me.permissions if _PERMISSION.fullmatch(permission))[:MAX_CHECKED]),
         key=key,
+        unavailable=unavailable(me, switches, policy),
     )
     if problems:
         return known
@@ -144,6 +153,14 @@ def _own_fingerprint(runtime: VaultRuntime | None) -> tuple[str | None, Configur
         return runtime.key.public.fingerprint, None
     except ConfigurationError as error:
         return None, error
+
+
+def _closed(policy: Policy) -> ConfigurationError | None:
+    if policy.closed is None:
+        return None
+    return ConfigurationError(
+        f"everything is denied, because the operator's policy can't be used: {policy.closed}", next_step=_MEND
+    )
 
 
 def _last_verified(runtime: VaultRuntime) -> tuple[LastVerified, ...]:

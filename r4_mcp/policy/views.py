@@ -3,18 +3,17 @@
 What this file does not do: filter. A member that nobody copies here can't leak. Names and websites come out of the vault, so they
 are untrusted text: ``display`` escapes what can't be seen and caps what is too long.
 
-No view but ``RevealedField`` has a place for a plaintext.
+No view but ``RevealedField`` has a place for a plaintext. ``RawAnswer`` holds the one text that ``raw_answer`` filtered.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from r4_mcp.core.directory import Signer
 from r4_mcp.core.wire import SignerType
-from r4_mcp.policy.invisible import is_invisible
+from r4_mcp.policy.invisible import escaped, is_invisible, is_odd_space
 from r4_mcp.secret import Secret
 
 MAX_DISPLAY: Final = 255
@@ -28,16 +27,14 @@ SHORT_FINGERPRINT: Final = 16
 
 def display(text: str, limit: int = MAX_DISPLAY) -> str:
     """Return vault text fit for a model: what can't be seen or is not assigned is escaped, and the length is capped."""
-    shown = "".join(f"\\u{{{ord(character):x}}}" if is_invisible(character) else character for character in text[: limit + 1])
+    shown = "".join(escaped(character) if is_invisible(character) else character for character in text[: limit + 1])
     return shown if len(text) <= limit and len(shown) <= 2 * limit else shown[:limit] + "…"
 
 
 def quoted(text: str) -> str:
     """Return vault text fit for a question to a person: in quotes, short, and with no blank but the plain space."""
-    shown = "".join(
-        f"\\u{{{ord(character):x}}}" if character != " " and unicodedata.category(character) == "Zs" else character
-        for character in display(text)
-    ).replace('"', "'")
+    plain = "".join(escaped(character) if is_odd_space(character) else character for character in display(text))
+    shown = plain.replace('"', "'")
     return f'"{shown}"' if len(shown) <= MAX_QUOTED else f'"{shown[:MAX_QUOTED]}…"'
 
 
@@ -381,14 +378,7 @@ class UpdatedItem:
 
 @dataclass(frozen=True, slots=True)
 class RawAnswer:
-    """The answer to a raw request.
-
-    Attributes:
-        status: The HTTP status.
-        body: JSON text, filtered by ``raw_answer``: the one member of all views that nobody could build, since its shape is
-            unknown. None where the service sent no body.
-        replaced: How many texts and names in it were replaced by placeholders or left out.
-    """
+    """The answer to a raw request: HTTP status, JSON text (None for no body), and how much of it was replaced or left out."""
 
     status: int
     body: str | None

@@ -16,6 +16,7 @@ from mcp.server.lowlevel import Server
 from r4_mcp import __version__
 from r4_mcp.server.approval import Asking
 from r4_mcp.server.dispatch import Dispatch
+from r4_mcp.tools import ALL_TOOLS
 from r4_mcp.tools.tool import Tool
 
 NAME: Final = "r4-mcp"
@@ -44,13 +45,13 @@ def build_server(dispatch: Dispatch, asking: Asking | None = None) -> Server[dic
         dispatch: Runs calls.
         asking: Asks a person where that is needed; without it, nobody can be asked.
     """
-    listing = types.ListToolsResult(tools=[_describe(tool) for tool in dispatch.tools])
+    described = {tool.name: _describe(tool) for tool in ALL_TOOLS}
     door = asking or Asking(dispatch, None, None)
 
     async def on_list_tools(
         _: ServerRequestContext[dict[str, Any]], __: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        return listing
+        return types.ListToolsResult(tools=[described[tool.name] for tool in dispatch.tools])
 
     async def on_call_tool(
         ctx: ServerRequestContext[dict[str, Any]], params: types.CallToolRequestParams

@@ -18,9 +18,10 @@ import logging
 import secrets
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import anyio
 from pydantic import ValidationError
@@ -41,11 +42,14 @@ from r4_mcp.policy.call import Call
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.oversight import EGRESS, Oversight
-from r4_mcp.policy.rules import Switches
+from r4_mcp.policy.raw import usable_patterns
+from r4_mcp.policy.rules import DEFAULTS, Policy, Switches
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.explain import explain
 from r4_mcp.tools import ALL_TOOLS
 from r4_mcp.tools.tool import KNOWN, Arguments, Tool
+
+ResultT = TypeVar("ResultT")
 
 _log: Final = logging.getLogger(__name__)
 _MAX_PROBLEMS: Final = 3
@@ -98,30 +102,70 @@ class Dispatch:
         egress: Has the last look.
         switches: The operator's switches; they hide tools.
         oversight: Logs each call; None where nothing is configured.
+        policy: The operator's policy as it stands now; it shows what it opens.
     """
 
     def __init__(
-        self, gate: Gate, known: KnownSecrets, egress: Egress, switches: Switches, oversight: Oversight | None = None
+        self,
+        gate: Gate,
+        known: KnownSecrets,
+        egress: Egress,
+        switches: Switches,
+        oversight: Oversight | None = None,
+        policy: Callable[[], Policy] = lambda: DEFAULTS,
     ) -> None:
         self._gate = gate
         self._oversight = oversight
         self._known = known
         self._egress = egress
-        self.tools = visible_tools(switches)
-        self._by_name = {tool.name: tool for tool in self.tools}
+        self._switches = switches
+        self._policy = policy
+        self._by_name = {tool.name: tool for tool in ALL_TOOLS}
+
+    @property
+    def tools(self) -> tuple[Tool[Any], ...]:
+        """The tools that are visible now: only the policy can change them while a process lives."""
+        return tuple(tool for tool in ALL_TOOLS if is_visible(tool, self._switches, self._policy))
+
+    @property
+    def gate(self) -> Gate:
+        """The gate outside of any call: for looks at memory that nobody is answered with."""
+        return self._gate
+
+    def _tool(self, name: str) -> Tool[Any] | None:
+        tool = self._by_name.get(name)
+        return tool if tool is not None and is_visible(tool, self._switches, self._policy) else None
 
     async def call(self, name: str, arguments: Mapping[str, object] | None, call: Call | None = None) -> Outcome:
         """Run one call, and log it before its answer leaves (rule 4). Never raises but for cancellation."""
-        call, started, outcome, unlogged = call or Call(), time.monotonic(), None, None
+        call, tool = call or Call(), self._by_name.get(name)
+        outcome, unlogged = await self._logged(self._told(name), call, partial(self._run, name, arguments or {}, call))
+        if unlogged is not None and not outcome.is_error and tool is not None and tool.reveals:
+            return self._refusal(unlogged)
+        return outcome
+
+    async def ask(self, name: str, work: Callable[[Gate], Awaitable[dict[str, Any]]]) -> Outcome:
+        """Run what is not a tool as a tool is run: guarded, explained and logged. Never raises but for cancellation.
+
+        Args:
+            name: Our own name for it, for the logs.
+            work: What to do with the gate; returns what is about to leave.
+        """
+        call = Call()
+        outcome, _ = await self._logged(name, call, partial(self._work, work, call))
+        return outcome
+
+    async def _logged(
+        self, name: str, call: Call, run: Callable[[], Awaitable[Outcome]]
+    ) -> tuple[Outcome, ConfigurationError | None]:
+        started, outcome, unlogged = time.monotonic(), None, None
         try:
-            outcome = await self._outcome(name, arguments or {}, call)
+            outcome = await self._outcome(name, run)
         finally:
             # A cancelled call is logged too.
             with anyio.CancelScope(shield=True):
                 unlogged = await self._log(name, call, outcome, round((time.monotonic() - started) * 1000))
-        if unlogged is not None and not outcome.is_error and self._by_name[name].reveals:
-            return self._refusal(unlogged)
-        return outcome
+        return outcome, unlogged
 
     async def _log(self, name: str, call: Call, outcome: Outcome | None, duration_ms: int) -> ConfigurationError | None:
         if self._oversight is None:
@@ -130,17 +174,17 @@ class Dispatch:
         if code == LeakBlockedError.code:
             await self._oversight.blocked(EGRESS, call.ids)
         try:
-            await self._oversight.log(name if name in self._by_name else "unknown", call, code, duration_ms)
+            await self._oversight.log(name, call, code, duration_ms)
         except ConfigurationError as error:
             _log.warning("a call is not in the audit log: %s", error.message)
             return error
         return None
 
-    async def _outcome(self, name: str, arguments: Mapping[str, object], call: Call) -> Outcome:
+    async def _outcome(self, name: str, run: Callable[[], Awaitable[Outcome]]) -> Outcome:
         try:
-            return await self._run(name, arguments, call)
+            return await run()
         except R4Error as error:
-            return self.refusal(name, error)
+            return self._refused(name, error)
         except Exception as error:  # noqa: BLE001 - rule 5
             error_id = secrets.token_hex(6)
             _log.error("internal error id=%s class=%s at %s", error_id, type(error).__name__, _where(error))
@@ -148,26 +192,36 @@ class Dispatch:
 
     async def refused(self, name: str, error: R4Error) -> Outcome:
         """Return, and log, what a call comes to that didn't run: a person's no, or an approval that doesn't count."""
-        outcome = self.refusal(name, error)
-        await self._log(name, Call(), outcome, 0)
+        told = self._told(name)
+        outcome = self._refused(told, error)
+        await self._log(told, Call(), outcome, 0)
         return outcome
 
-    def refusal(self, name: str, error: R4Error) -> Outcome:
-        """Return what a refused call of this name comes to."""
-        _log.info("refused tool=%s code=%s", name if name in self._by_name else "unknown", error.code)
+    def _refused(self, name: str, error: R4Error) -> Outcome:
+        _log.info("refused tool=%s code=%s", name, error.code)
         return self._refusal(error)
 
+    def _told(self, name: str) -> str:
+        """Return a tool's name as logs have it: never one that the caller chose."""
+        return "unknown" if self._tool(name) is None else name
+
     async def _run(self, name: str, arguments: Mapping[str, object], call: Call) -> Outcome:
-        tool = self._by_name.get(name)
+        tool = self._tool(name)
         if tool is None:
             raise UnknownToolError("no tool of that name is available here")
-        payload = tool.encode(await self._act(tool, self._parse(tool, arguments), self._gate.during(call)))
+        parsed = self._parse(tool, arguments)
+        payload = tool.encode(await self._act(lambda gate: tool.run(gate, parsed), self._gate.during(call)))
         self._egress.check(payload, exempt=tool.plaintext_at)
         return Outcome(payload, is_error=False)
 
-    async def _act(self, tool: Tool[Any], arguments: Arguments, gate: Gate) -> object:
+    async def _work(self, work: Callable[[Gate], Awaitable[dict[str, Any]]], call: Call) -> Outcome:
+        payload = await self._act(work, self._gate.during(call))
+        self._egress.check(payload)
+        return Outcome(payload, is_error=False)
+
+    async def _act(self, work: Callable[[Gate], Awaitable[ResultT]], gate: Gate) -> ResultT:
         try:
-            return await tool.run(gate, arguments)
+            return await work(gate)
         except (OnboardingError, SignerRefusedError, WrappedKeyNotMineError):
             # Our key was refused somewhere. The cause may be that it is no longer the registered one: then that is said.
             await gate.recheck()
@@ -202,11 +256,11 @@ class Dispatch:
         return Outcome(payload, is_error=True, asks=asks)
 
 
-def visible_tools(switches: Switches) -> tuple[Tool[Any], ...]:
-    """Return the tools that the operator's switches leave visible."""
-    return tuple(
-        tool for tool in ALL_TOOLS if not (tool.writes and switches.read_only) and not (tool.reveals and switches.no_reveal)
-    )
+def is_visible(tool: Tool[Any], switches: Switches, policy: Callable[[], Policy]) -> bool:
+    """Say whether the operator's switches leave a tool visible, and the policy shows it."""
+    if (tool.writes and switches.read_only) or (tool.reveals and switches.no_reveal):
+        return False
+    return not tool.requests or bool(usable_patterns(policy(), switches))
 
 
 def _problem(name: str, kind: str, text: str) -> str:

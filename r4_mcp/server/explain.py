@@ -22,11 +22,13 @@ NEXT_STEPS: Final[dict[type[errors.R4Error], str]] = {
     errors.InvalidArgumentError: "Correct the named argument and call again.",
     errors.UnknownToolError: "List the tools and call one of them.",
     errors.ReferenceSyntaxError: "Use a reference from list_vaults, list_items or describe_item, such as r4://vault/item/field.",
+    errors.PlaceholderError: "Write {{r4://vault/item/field}} with nothing else inside, and only in a place that takes one.",
     errors.AmbiguousReferenceError: "Call again with one of the candidates.",
     errors.NotFoundError: "Look it up with list_vaults, list_items or describe_item.",
     errors.AlreadyExistsError: "Choose another name, or archive what is there first.",
     errors.NotReadableError: "Call describe_item to see which fields have a value.",
     errors.ValuesLostError: "Store it again with its values.",
+    errors.ProgramError: "Give the absolute path of an executable program and an existing working folder.",
     errors.ConfigurationError: "Ask the operator of this machine to correct it; `r4-mcp --help` lists the settings.",
     errors.NotConfiguredError: "Set it and start the server again; `r4-mcp --help` lists the settings.",
     errors.ApiKeyFormatError: "Set R4_API_KEY to the key as R4 showed it: accessKey, a dot, secret.",
@@ -45,6 +47,9 @@ NEXT_STEPS: Final[dict[type[errors.R4Error], str]] = {
     errors.UnreachableError: _TRY_LATER,
     errors.DeadlineExceededError: _TRY_LATER,
     errors.ResponseTooLargeError: "Tell the operator: the service answers with more than its contract allows.",
+    errors.UnsupportedContentError: (
+        "Content of attachments can't be read here: how it is encrypted is not published. Tell R4 with report_gap."
+    ),
     errors.RedirectRefusedError: "Set R4_BASE_URL to the service's own address; the API key is never sent to another.",
     errors.ServiceError: "Tell the operator.",
     errors.UnauthorizedError: "Check R4_API_KEY: it may be wrong, expired or revoked. Only the operator can issue another.",
@@ -73,6 +78,12 @@ NEXT_STEPS: Final[dict[type[errors.R4Error], str]] = {
     ),
     errors.SecretInTextError: "Say it without the secret; refer to secrets by reference, such as r4://vault/item/field.",
     errors.LeakBlockedError: "This is a defect of the server: tell the operator. Nothing was shown.",
+    errors.DestinationRefusedError: (
+        "Use an https URL that a website of the item covers; `r4-mcp bind` is how a person adds a website."
+    ),
+    errors.AddressRefusedError: "Only the operator can list a network that is not public; call a public host instead.",
+    errors.NotMaskableError: "Use a value of 8 characters or more, or ask for the status or exit code alone.",
+    errors.SecretFileRefusedError: "Choose a path inside the root that git ignores, with no symbolic link on the way.",
     errors.InternalError: "Tell the operator the error id; the server's log has it.",
 }
 

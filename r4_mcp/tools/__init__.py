@@ -13,9 +13,11 @@ from r4_mcp.tools.exposure import EXPOSURE
 from r4_mcp.tools.list_items import LIST_ITEMS
 from r4_mcp.tools.list_projects import LIST_PROJECTS
 from r4_mcp.tools.list_vaults import LIST_VAULTS
+from r4_mcp.tools.machine_request import MACHINE_REQUEST
 from r4_mcp.tools.read_secret import READ_SECRET
 from r4_mcp.tools.report_gap import REPORT_GAP
 from r4_mcp.tools.rotate_key import ROTATE_KEY
+from r4_mcp.tools.search_items import SEARCH_ITEMS
 from r4_mcp.tools.tool import Tool
 from r4_mcp.tools.update_item import UPDATE_ITEM
 from r4_mcp.tools.whoami import WHOAMI
@@ -26,6 +28,7 @@ ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
     LIST_PROJECTS,
     LIST_VAULTS,
     LIST_ITEMS,
+    SEARCH_ITEMS,
     DESCRIBE_ITEM,
     READ_SECRET,
     CREATE_VAULT,
@@ -36,4 +39,5 @@ ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
     ROTATE_KEY,
     EXPOSURE,
     REPORT_GAP,
+    MACHINE_REQUEST,
 )

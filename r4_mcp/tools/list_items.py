@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from r4_mcp.policy.drafts import MAX_REFERENCE
 from r4_mcp.policy.browsing import DEFAULT_ITEMS, MAX_ITEMS
+from r4_mcp.policy.drafts import MAX_REFERENCE
 from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.views import ItemList
 from r4_mcp.tools.tool import Arguments, Tool

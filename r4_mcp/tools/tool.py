@@ -61,6 +61,7 @@ class Tool(Generic[ArgumentsT]):
         idempotent: Hint that a second call changes nothing more.
         writes: Hidden under ``R4_READ_ONLY``.
         reveals: Hidden under ``R4_NO_REVEAL``.
+        requests: Hidden unless the policy lists raw requests.
         plaintext_at: Locations of the result that may hold a plaintext.
     """
 
@@ -75,6 +76,7 @@ class Tool(Generic[ArgumentsT]):
     idempotent: bool = False
     writes: bool = False
     reveals: bool = False
+    requests: bool = False
     plaintext_at: frozenset[tuple[str | int, ...]] = frozenset()
 
     def input_schema(self) -> JsonSchema:
@@ -82,8 +84,11 @@ class Tool(Generic[ArgumentsT]):
         return _plain(self.arguments.model_json_schema())
 
     def output_schema(self) -> JsonSchema:
-        """Return the JSON Schema of the result, self-contained."""
-        return _plain(TypeAdapter(self.result).json_schema(mode="serialization"))
+        """Return the JSON Schema of the result, self-contained.
+
+        Every member of a view is always there. To say so by ``required`` for each object would cost a tenth of the listing.
+        """
+        return _plain(TypeAdapter(self.result).json_schema(mode="serialization"), frozenset({"title", "required"}))
 
     def encode(self, view: object) -> JsonSchema:
         """Return a view as JSON; only the members that its type names."""
@@ -91,7 +96,7 @@ class Tool(Generic[ArgumentsT]):
         return encoded
 
 
-def _plain(schema: JsonSchema) -> JsonSchema:
+def _plain(schema: JsonSchema, dropped: frozenset[str] = frozenset({"title"})) -> JsonSchema:
     """Inline ``$ref`` and drop generated titles and class docstrings: some hosts follow neither, and a model reads each byte."""
     definitions = schema.pop("$defs", {})
 
@@ -106,7 +111,7 @@ def _plain(schema: JsonSchema) -> JsonSchema:
         walked = {
             key: walk(member, is_properties=key == "properties" and not is_properties)
             for key, member in node.items()
-            if is_properties or not (key == "title" or (key == "default" and member is None))
+            if is_properties or not (key in dropped or (key == "default" and member is None))
         }
         return walked if is_properties else _nullable(walked)
 

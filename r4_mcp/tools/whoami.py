@@ -19,8 +19,8 @@ WHOAMI = Tool(
     name="whoami",
     title="Who am I",
     description=(
-        "Say which agent this server is, its permissions, whether its key is registered, which vaults wait for a grant, "
-        "what is missing and the exact next step. Call it first, or when another tool refuses. Never returns keys or values."
+        "Say which agent this is, what it may do, which tools it can't use, what is missing and the exact next step. "
+        "Call it first, or when a tool refuses. Never returns keys or values."
     ),
     arguments=WhoamiArguments,
     result=Standing,

@@ -229,7 +229,9 @@ class VaultIndex:
                 located = await self._reader.field(vault_id, field_id)
                 self._keep_alone(located.vault, at)
                 return located
-        return await self._reader.field_in(await self.vault(vault_id), field_id)
+        recalled = self._recalled
+        vault = await self.vault(vault_id)
+        return replace(await self._reader.field_in(vault, field_id), recalled=self._recalled != recalled)
 
     def freshness(self, vault_id: VaultId) -> tuple[float, bool]:
         """Return when the vault's entry was proven (seconds since 1970), and whether it is older than it should be."""

@@ -4,8 +4,8 @@ What this file does not do: decide whether a value may be shown. Whoever asks ha
 
 Rules:
 1. A vault's key is unwrapped once for each of its versions and kept in memory; values are not kept.
-2. What doesn't open with a kept key is fetched whole again before that counts: the vault's key may have been changed meanwhile.
-   It must still be the same field of the same item, else whoever asked was told of another one.
+2. What doesn't open with a kept key, or by an earlier proof of the vault, is fetched whole again before that counts: keys may have
+   been changed, and readers added. It must still be the same field of the same item, else whoever asked was told of another one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 from r4_mcp.core.envelope import open_envelope
 from r4_mcp.core.wire import VaultId
 from r4_mcp.core.wrapping import Dek
-from r4_mcp.errors import DisagreementError, EnvelopeError, NotReadableError
+from r4_mcp.errors import DisagreementError, EnvelopeError, NotReadableError, SignerError, WrappedKeyNotMineError
 from r4_mcp.secret import KnownSecrets, Secret
 from r4_mcp.vault.proven import LocatedField, ProvenVault
 from r4_mcp.vault.reader import VaultReader
@@ -53,6 +53,9 @@ class VaultOpener:
             return self._open(located, kept or await self._dek(located.vault))
         except DisagreementError:
             pass
+        except (SignerError, WrappedKeyNotMineError):
+            if not located.recalled:
+                raise
         except EnvelopeError:
             if kept is None:
                 raise

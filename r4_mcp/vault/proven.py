@@ -50,10 +50,15 @@ class OpenedItem:
 
 @dataclass(frozen=True, slots=True)
 class LocatedField:
-    """One proven field, still sealed, with the vault that it is in."""
+    """One proven field, still sealed, with the vault that it is in.
+
+    Attributes:
+        recalled: Whether the vault's proof is an earlier one, so that its directory may lack who was added since.
+    """
 
     vault: ProvenVault
     field: ProvenField
+    recalled: bool = False
 
 
 def public_texts(vault: ProvenVault) -> Iterator[str]:

@@ -24,8 +24,11 @@ from .wrong import SUBSETS
 
 
 def test_every_tool_is_swept() -> None:
-    """A tool that nobody says how to call is not swept: say it in ``calls.RIGHT``."""
-    assert sorted(RIGHT) == sorted(tool.name for tool in ALL_TOOLS)
+    """A tool that nobody says how to call is not swept: say it in ``calls.RIGHT``.
+
+    The one for raw requests is hidden here, where no policy lists any; ``tests/policy/test_raw_answer`` is its sweep.
+    """
+    assert sorted(RIGHT) == sorted(tool.name for tool in ALL_TOOLS if not tool.requests)
 
 
 def test_every_tool_meets_every_fault_and_every_set_of_mistakes(planted: Planted) -> None:

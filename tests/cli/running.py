@@ -37,6 +37,11 @@ class Ended:
     out: str
     err: str
 
+    @property
+    def flat(self) -> str:
+        """What was said on stdout, wherever its lines were broken."""
+        return " ".join(self.out.split())
+
 
 def run(*arguments: str, environment: Mapping[str, str], stdin: bytes = b"", pass_fds: tuple[int, ...] = ()) -> Ended:
     """Run the program to its end."""
@@ -54,12 +59,13 @@ def run(*arguments: str, environment: Mapping[str, str], stdin: bytes = b"", pas
 
 def run_here(*arguments: str, environment: Mapping[str, str], stdin: bytes = b"") -> Ended:
     """Run the program's own entry in this process: start-up is most of what a subprocess takes."""
-    out, err = io.StringIO(), io.StringIO()
+    raw, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(raw, "utf-8", write_through=True)
     outside = mock.patch.dict(os.environ, environment, clear=True)
     piped = mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
     with outside, piped, logging_left_alone(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main(list(arguments))
-    return Ended(status, out.getvalue(), err.getvalue())
+    return Ended(status, raw.getvalue().decode(), err.getvalue())
 
 
 @contextlib.contextmanager

@@ -53,7 +53,7 @@ def test_a_person_protects_a_new_key(world: World) -> None:
     ended = made_encrypted(world, agent, typed=((NEW, PASSPHRASE + "\n"), (AGAIN, PASSPHRASE + "\n")))
     assert ended.status == 0, ended.out
     assert FINE in ended.out
-    assert "The key is encrypted: `serve` takes the passphrase through R4_KEY_PASSPHRASE_FD=N" in ended.out
+    assert "The key is encrypted: `serve` takes the passphrase through R4_KEY_PASSPHRASE_FD=N" in ended.flat
     pem = Path(key_path(world, "safe")).read_bytes()
     assert b"ENCRYPTED" in pem
     assert load_private_key(pem, passphrase=PASSPHRASE.encode()).public.fingerprint in ended.out
@@ -139,7 +139,7 @@ def test_the_keyring_keeps_the_passphrase_of_a_new_key(world: World, tmp_path: P
     ended = run_at_terminal(*arguments, environment=environment, typed=typed)
     assert ended.status == 0, ended.out
     shows_nothing(ended, PASSPHRASE)
-    assert "R4_KEY_PASSPHRASE_KEYRING=1" in ended.out
+    assert "R4_KEY_PASSPHRASE_KEYRING=1" in ended.flat
     assert json.loads((tmp_path / "keyring.json").read_text()) == {f"r4-mcp {key_path(world, 'safe')}": PASSPHRASE}
     assert run("doctor", environment={**environment, "R4_KEY_PASSPHRASE_KEYRING": "1"}).status == 0
     # The key was moved away; its passphrase is still the only way into it.
@@ -159,7 +159,7 @@ def test_a_keyring_that_does_not_keep_it_leaves_the_profile_and_says_so(world: W
     typed = (("(not shown): ", agent.api_key + "\n"), (NEW, PASSPHRASE + "\n"), (AGAIN, PASSPHRASE + "\n"))
     ended = run_at_terminal("init", "--encrypt", "--keyring", "--bits", "2048", environment=environment, typed=typed)
     assert ended.status == 1
-    assert f"keyring set r4-mcp {key_path(world, 'default')}" in ended.out
+    assert f"keyring set r4-mcp {key_path(world, 'default')}" in ended.flat
     assert set(files_below(world.home / "profiles" / "default")) == {"credentials.json", "private-key.pem"}
 
 

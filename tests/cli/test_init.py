@@ -59,7 +59,7 @@ async def test_a_person_sets_up_an_agent(world: World) -> None:
     assert json.loads((world.home / "config.json").read_text()) == {"defaultProfile": "work"}
     assert "RSA 3072 bits" in ended.out
     assert FINE in ended.out
-    assert f"ask the operator of R4 to give agent {agent.agent_id} access to vaults" in ended.out
+    assert f"ask the operator of R4 to give agent {agent.agent_id} access to vaults" in ended.flat
     # The operator's step, and then the main job through the real server.
     world.seeded.operator.grant(agent.agent_id, world.vault_id("Engineering"), Level.READ)
     async with in_memory({"R4_HOME": str(world.home)}) as door:
@@ -87,7 +87,7 @@ def test_a_script_sets_up_an_agent(world: World) -> None:
     ended = run("init", "--base-url", world.base_url, environment=environment, stdin=f"  {agent.api_key}\r\n".encode())
     assert (ended.status, ended.err) == (0, ""), ended.out + ended.err
     shows_nothing(ended, agent.access_secret)
-    assert fingerprint_of(world.home, "ci") in ended.out
+    assert fingerprint_of(world.home, "ci") in ended.flat
     assert fingerprint_of(world.home, "ci") in world.dump()
     assert world.tap.lines()[:3] == ["GET /me", "GET /me", "POST /vault/public-key"]
 
@@ -99,7 +99,7 @@ def test_a_runtime_json_is_imported(world: World) -> None:
     ended = run_here("init", "--config", str(path), "--base-url", world.base_url, environment={"R4_HOME": str(world.home)})
     assert ended.status == 0, ended.err
     shows_nothing(ended, agent.access_secret, private_pem(world.spare_keys[0]))
-    assert f"Delete {path} now" in ended.out
+    assert f"Delete {path} now" in ended.flat
     assert fingerprint_of(world.home, "default") == world.spare_keys[0].public.fingerprint
     assert path.exists()
 
@@ -110,7 +110,7 @@ def test_a_runtime_json_without_a_key_gets_one(world: World) -> None:
     environment = {"R4_HOME": str(world.home), "R4_BASE_URL": world.base_url}
     ended = run_here("init", "--config", str(path), "--bits", "2048", environment=environment)
     assert ended.status == 0, ended.err
-    assert "RSA 2048 bits" in ended.out
+    assert "RSA 2048 bits" in ended.flat
 
 
 def test_a_key_that_is_registered_already_is_imported(world: World) -> None:
@@ -121,8 +121,8 @@ def test_a_key_that_is_registered_already_is_imported(world: World) -> None:
     key = write_private(world.home / "key.pem", members["privateKey"])
     ended = init(world, agent, "--key", str(key), home=str(world.home / "second"))
     assert ended.status == 0, ended.err
-    assert f"{key} was copied" in ended.out
-    assert ended.out.count("opens with our key") == 4
+    assert f"{key} was copied" in ended.flat
+    assert ended.flat.count("opens with our key") == 4
 
 
 def test_an_agent_with_another_key_makes_no_profile(world: World) -> None:
@@ -144,9 +144,9 @@ def test_the_first_profile_is_the_default_and_later_ones_are_not(world: World) -
     assert (first.status, second.status) == (0, 0), first.err + second.err
     assert json.loads((world.home / "config.json").read_text()) == {"theme": "dark", "defaultProfile": "one"}
     assert (world.home / "config.json").stat().st_mode & 0o777 == 0o600
-    assert "It is the default: r4-mcp serve" in first.out
-    assert "r4-mcp serve --profile two (or R4_PROFILE=two)" in second.out
-    assert f"The default stays one; defaultProfile in {world.home / 'config.json'} names it." in second.out
+    assert "It is the default: r4-mcp serve" in first.flat
+    assert "r4-mcp serve --profile two (or R4_PROFILE=two)" in second.flat
+    assert f"The default stays one; defaultProfile in {world.home / 'config.json'} names it." in second.flat
 
 
 def test_a_default_that_somebody_chose_stays(world: World) -> None:
@@ -155,7 +155,7 @@ def test_a_default_that_somebody_chose_stays(world: World) -> None:
     ended = init(world, new_agent(world), "--profile", "one", "--bits", "2048")
     assert ended.status == 0, ended.err
     assert json.loads((world.home / "config.json").read_text()) == {"defaultProfile": "gone"}
-    assert "The default stays gone" in ended.out
+    assert "The default stays gone" in ended.flat
 
 
 @pytest.mark.parametrize("what", ["a profile", "an empty folder", "a file", "a dangling link"])
@@ -189,7 +189,7 @@ def test_a_service_that_is_down_keeps_the_profile(world: World) -> None:
     ended = run_here(*arguments, environment=environment, stdin=agent.api_key.encode())
     assert ended.status == 1
     shows_nothing(ended, agent.access_secret)
-    assert "Profile later is made" in ended.out
+    assert "Profile later is made" in ended.flat
     assert "no connection to the service" in ended.err
     assert "The profile is kept. Run `r4-mcp doctor --profile later` later" in ended.err
     folder = world.home / "profiles" / "later"
@@ -243,6 +243,6 @@ def test_doctor_speaks_for_the_new_profile(world: World) -> None:
     """What it finds is in the exit status; the profile is there all the same."""
     ended = init(world, new_agent(world, (Permission.AGENT.value,)), "--bits", "2048")
     assert ended.status == 1
-    assert "FAIL permissions: missing: machine.vault.read" in ended.out
+    assert "FAIL permissions: missing: machine.vault.read" in ended.flat
     assert "Next: ask the operator of R4" in ended.out
     assert files_below(world.home / "profiles" / "default") == FILES

@@ -201,9 +201,9 @@ def test_a_keyring_without_the_entry_names_the_command(locked: dict[str, str], w
     environment = {**locked, **keyring_environment(tmp_path)}
     ended = run_here("doctor", environment={**environment, "R4_KEY_PASSPHRASE_KEYRING": "1"})
     assert ended.status == 1
-    assert f"keyring set r4-mcp {key_path(world, 'locked')}" in ended.out
+    assert f"keyring set r4-mcp {key_path(world, 'locked')}" in ended.flat
     ended = run_here("doctor", environment={**environment, "R4_KEY_PASSPHRASE_KEYRING": PASSPHRASE})
-    assert f"keyring set SERVICE {key_path(world, 'locked')}" in ended.out
+    assert f"keyring set SERVICE {key_path(world, 'locked')}" in ended.flat
     shows_nothing(ended, PASSPHRASE)
     (tmp_path / "keyring.locked").touch()
     ended = run_here("doctor", environment={**environment, "R4_KEY_PASSPHRASE_KEYRING": "1"})

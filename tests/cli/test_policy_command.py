@@ -61,7 +61,7 @@ class Operator:
         """Run ``policy allow``; what it says passes the last look."""
         known = self.world.known
         lines = await policy_allow(
-            self.settings(known), known, self.source(), reference, decision=decision, action=action, local=False
+            self.settings(known), known, self.source(), reference, decision=decision, action=action, local=False, yes=True
         )
         Egress(known).check(lines)
         return lines
@@ -266,13 +266,15 @@ async def test_what_decides_is_explained_for_a_field(operator: Operator) -> None
     assert lines[0].startswith(f"r4://{operator.world.vault_id('Engineering')}/")
     assert lines[1:] == [
         "class INTERNAL, from verified metadata",
-        "  deny   reveal   policy rule 1 (type TOTP)",
-        "  allow  create   an item in this vault: default: create",
-        "  allow  update   this item: default: update",
-        "  ask    archive  this item: policy rule 2 (class INTERNAL)",
-        "  allow  list     default: list",
-        "  deny   report   default: report",
-        "  ask    rotate   default: rotate",
+        "  deny   reveal     policy rule 1 (type TOTP)",
+        "  allow  create     an item in this vault: default: create",
+        "  allow  update     this item: default: update",
+        "  ask    archive    this item: policy rule 2 (class INTERNAL)",
+        "  allow  list       default: list",
+        "  allow  raw_read   default: raw_read",
+        "  ask    raw_write  default: raw_write",
+        "  deny   report     default: report",
+        "  ask    rotate     default: rotate",
     ]
     assert not any(line.endswith("/wrapped-key") for line in operator.world.tap.lines())
 
@@ -282,10 +284,10 @@ async def test_an_item_is_explained_field_by_field(operator: Operator) -> None:
     operator.write('[[rule]]\naction = "reveal"\ndecision = "deny"\nfield_type = ["TOTP", "PASSWORD"]\n')
     lines = [line for line in await operator.explain("r4://Engineering/GitHub") if "  reveal " in line]
     assert lines == [
-        "  allow  reveal   Username: default: INTERNAL",
-        "  deny   reveal   Password: policy rule 1 (type PASSWORD or TOTP)",
-        "  deny   reveal   One-Time Code: policy rule 1 (type PASSWORD or TOTP)",
-        "  allow  reveal   Login URL: default: INTERNAL",
+        "  allow  reveal     Username: default: INTERNAL",
+        "  deny   reveal     Password: policy rule 1 (type PASSWORD or TOTP)",
+        "  deny   reveal     One-Time Code: policy rule 1 (type PASSWORD or TOTP)",
+        "  allow  reveal     Login URL: default: INTERNAL",
     ]
 
 
@@ -293,10 +295,10 @@ async def test_a_vault_is_explained_at_its_strictest(operator: Operator) -> None
     """What it holds is not looked through, so whatever may be denied counts."""
     operator.write('[[rule]]\naction = "reveal"\ndecision = "deny"\nfield_type = "TOTP"\n')
     lines = await operator.explain("r4://Engineering")
-    assert lines[2] == "  deny   reveal   what it holds, at the strictest: policy rule 1 (type TOTP)"
+    assert lines[2] == "  deny   reveal     what it holds, at the strictest: policy rule 1 (type TOTP)"
     assert lines[4:6] == [
-        "  allow  update   an item of this vault, at the strictest: default: update",
-        "  allow  archive  this vault: default: archive",
+        "  allow  update     an item of this vault, at the strictest: default: update",
+        "  allow  archive    this vault: default: archive",
     ]
 
 
@@ -304,9 +306,9 @@ async def test_switches_are_explained_first(world: World) -> None:
     """They win over the rules, and check says so as well."""
     operator = Operator(world, R4_NO_REVEAL="1", R4_READ_ONLY="1")
     lines = await operator.explain("r4://Public%20Site/CDN/Purge%20Token")
-    assert [line[:7].strip() for line in lines[2:]] == ["deny", "deny", "deny", "deny", "allow", "allow", "deny"]
+    assert [line[:7].strip() for line in lines[2:]] == ["deny"] * 4 + ["allow", "allow", "deny", "allow", "deny"]
     assert sum("R4_NO_REVEAL" in line for line in lines) == 1
-    assert sum("R4_READ_ONLY" in line for line in lines) == 4
+    assert sum("R4_READ_ONLY" in line for line in lines) == 5
     assert [line.split()[0] for line in operator.check()[1:3]] == ["R4_READ_ONLY", "R4_NO_REVEAL"]
 
 
@@ -316,18 +318,21 @@ def test_check_without_a_file_prints_the_defaults(operator: Operator) -> None:
         f"policy: {operator.path} (not there, so the defaults hold)",
         "rules: none",
         "defaults, where no rule matches:",
-        "     allow  reveal   class PUBLIC",
-        "     allow  reveal   class INTERNAL",
-        "     allow  reveal   class UNCLASSIFIED",
-        "     ask    reveal   class CONFIDENTIAL",
-        "     deny   reveal   class CUI",
-        "     ask    reveal   class UNVERIFIED",
+        "     allow  reveal     class PUBLIC",
+        "     allow  reveal     class INTERNAL",
+        "     allow  reveal     class UNCLASSIFIED",
+        "     ask    reveal     class CONFIDENTIAL",
+        "     deny   reveal     class CUI",
+        "     ask    reveal     class UNVERIFIED",
         "     allow  list",
         "     allow  create",
         "     allow  update",
         "     allow  archive",
         "     ask    rotate",
         "     allow  report",
+        "     allow  raw_read",
+        "     ask    raw_write",
+        "raw requests: none, so machine_request is hidden",
         "reveal budget: 20 fields a connection, 60 an hour",
     ]
 
@@ -344,9 +349,9 @@ def test_check_prints_the_rules_as_they_are_understood(operator: Operator) -> No
         f"policy: {operator.path}",
         "rules, of which the strictest that matches decides:",
         "  1  ask    archive, create  anything",
-        f"  2  allow  reveal   class CUI or PUBLIC, type URL, r4://{VAULT}, a\\u{{1b}}[2J",
+        f"  2  allow  reveal     class CUI or PUBLIC, type URL, r4://{VAULT}, a\\u{{1b}}[2J",
     ]
-    assert "     deny   reveal   class INTERNAL" in lines
+    assert "     deny   reveal     class INTERNAL" in lines
     assert lines[-1] == "reveal budget: 20 fields a connection, 5 an hour"
 
 
@@ -370,5 +375,5 @@ async def test_the_embedded_vault_has_its_ids_too(world: World) -> None:
     known = KnownSecrets()
     source = PolicySource(world.home / "own-policy.toml", named=False)
     with pytest.raises(NotFoundError):
-        await policy_allow(read_settings(environment, known, local=True), known, source, "r4://Production", local=True)
+        await policy_allow(read_settings(environment, known, local=True), known, source, "r4://Production", local=True, yes=True)
     assert not source.path.exists()

@@ -244,7 +244,7 @@ def test_a_key_file_open_to_others_is_refused_when_it_is_needed(home: Path, spar
     """With its chmod; closed, it loads."""
     path = write_profile(home, "play", WORK, private_pem(spare_keys[0]), baseUrl=loopback_nowhere()) / "private-key.pem"
     path.chmod(0o644)
-    assert f"chmod 600 {path}" in run_here("doctor", "--profile", "play", environment={"R4_HOME": str(home)}).out
+    assert f"chmod 600 {path}" in run_here("doctor", "--profile", "play", environment={"R4_HOME": str(home)}).flat
     path.chmod(0o600)
     source = settings_of(home, profile="play").key_source
     assert source is not None

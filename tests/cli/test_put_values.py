@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from r4_mcp.cli import put
+from r4_mcp.cli.values import read_value
 from r4_mcp.errors import InvalidArgumentError
 from r4_mcp.secret import KnownSecrets
 
@@ -17,7 +17,7 @@ def stored_in_process(piped: bytes) -> str:
     before = sys.stdin
     sys.stdin = io.TextIOWrapper(io.BytesIO(piped))
     try:
-        return put._read_value(KnownSecrets()).reveal()  # noqa: SLF001 - its door is a process, which takes a second
+        return read_value(KnownSecrets()).reveal()  # its door is a process, which takes a second
     finally:
         sys.stdin = before
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from r4_mcp.core.wire import FieldId, ItemId, VaultId
 from r4_mcp.errors import ConfigurationError, FileAccessError
 from r4_mcp.policy.budget import MAX_PER_HOUR, PER_CONNECTION, PER_HOUR, RevealBudget
-from r4_mcp.policy.policy_file import MAX_SIZE, PolicySource, append_rule, load_policy, parse_policy, read_policy
+from r4_mcp.policy.policy_file import MAX_SIZE, PolicySource, append_rule, load_policy, read_policy
+from r4_mcp.policy.policy_text import parse_policy
 from r4_mcp.policy.rules import (
     DEFAULTS,
     MAX_BUDGET,

@@ -73,6 +73,8 @@ DEFAULT_TABLE: Final = {
     "what is not verified is asked about, whatever it claims": (REVEAL, UNPROVEN, ASK, "default: UNVERIFIED"),
     "listing is allowed": (Action.LIST, Target(), ALLOW, "default: list"),
     "reporting is allowed": (Action.REPORT, Target(), ALLOW, "default: report"),
+    "a listed request that reads is allowed": (Action.RAW_READ, Target(), ALLOW, "default: raw_read"),
+    "a listed request that writes asks": (Action.RAW_WRITE, Target(), ASK, "default: raw_write"),
     "creating is allowed, in CUI too": (CREATE, Target(VAULT, Classification.CUI), ALLOW, "default: create"),
     "archiving is allowed": (ARCHIVE, Target(VAULT, item_id=ITEM), ALLOW, "default: archive"),
     "rotating the key is asked about": (ROTATE, Target(), ASK, "default: rotate"),
@@ -270,11 +272,12 @@ def test_switches_win_and_a_closed_policy_denies(action: Action, closed: str | N
     """Whatever the rules allow: switches first, then the closed policy, and the same early as late."""
     everything = says(ALLOW, *Action, classes=tuple(PolicyClass))
     decision = decide(action, OPEN, Switches(read_only, no_reveal), policy(everything, closed=closed))
-    writes = {CREATE, Action.UPDATE, ARCHIVE, ROTATE}
+    writes = {CREATE, Action.UPDATE, ARCHIVE, ROTATE, Action.RAW_WRITE}
     rule = "R4_READ_ONLY" if read_only and action in writes else "R4_NO_REVEAL" if no_reveal and action is REVEAL else None
     rule = rule or ("policy closed" if closed else None)
     if rule is None:
-        assert decision.verdict is (ASK if action is ROTATE else ALLOW)
+        # Rules only close what is aimed at nothing, and these two ask by default.
+        assert decision.verdict is (ASK if action in {ROTATE, Action.RAW_WRITE} else ALLOW)
         return
     assert (decision.verdict, decision.rule) == (DENY, rule)
     assert deny_early(action, Switches(read_only, no_reveal), policy(everything, closed=closed)) == decision

@@ -101,6 +101,8 @@ async def test_one_vault_that_can_not_be_shown_hides_no_other(world: World) -> N
 
     async def refuse(exchange: Exchange) -> Response | None:
         body = json.dumps({"error": {"code": "permission_denied", "message": "no"}})
+        if exchange.path.endswith("/vault/sync"):
+            return Response(status_code=404)
         return Response(body, 403) if exchange.path.endswith(f"{broken}/items") else None
 
     world.tap.intercept = refuse

@@ -1,0 +1,1 @@
+"""``r4-mcp install``: hosts' configurations gain and lose one entry, and nothing else."""
