@@ -72,6 +72,7 @@ RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
     "list_vaults": lambda turn, _: {"project": PROJECT} if turn % 2 else {},
     "list_items": lambda turn, _: {"vault": CANARIES, "limit": 3} if turn % 2 else {"vault": f"r4://{CANARIES}"},
     "describe_item": lambda turn, _: {"reference": f"r4://{CANARIES}/{name_of(_KINDS[turn % len(_KINDS)])}"},
+    "search_items": lambda turn, _: {"query": CANARIES if turn % 2 else name_of(_KINDS[0]), "limit": 3},
     "read_secret": _read,
     "report_gap": _report,
     "exposure": lambda *_: {},
@@ -91,6 +92,7 @@ TURNS: Final = {
     "list_projects": 2,
     "list_vaults": 2,
     "list_items": 2,
+    "search_items": 2,
     "update_item": 2,
 }
 """Tool → turns in which its right arguments differ; one for every other tool."""

@@ -25,7 +25,7 @@ from mcp.shared.exceptions import MCPError
 
 from r4_mcp.core.wire import FieldType, ItemType
 from r4_mcp.errors import DeniedError, InvalidArgumentError
-from r4_mcp.policy import gate
+from r4_mcp.policy import browsing
 from r4_mcp.policy.drafts import check_name
 from r4_mcp.policy.egress import Egress
 from r4_mcp.secret import KnownSecrets, Secret, SecretKind
@@ -331,7 +331,7 @@ async def test_a_product_that_shows_what_it_opened_fails_the_sweep(
         return honest(known, value, kind, armed=armed)
 
     monkeypatch.setattr(KnownSecrets, "text", text)
-    monkeypatch.setattr(gate, "display", lambda shown: f"{shown} {opened[-1:]}")
+    monkeypatch.setattr(browsing, "display", lambda shown: f"{shown} {opened[-1:]}")
     monkeypatch.setattr(Egress, "check", lambda *_, **__: None)
     sweep = Sweep(planted, board, tmp_path)
     await sweep.run([one for one in bounded(planted) if one.tool == "describe_item" and one.condition.family == "approval"])

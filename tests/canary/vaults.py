@@ -191,7 +191,8 @@ class Scene:
     def environment(self) -> dict[str, str]:
         """The agent's environment."""
         agent = self.folder / "keys" / "agent.json"
-        return {"R4_CONFIG": str(agent), "R4_BASE_URL": self.base_url, "R4_HOME": str(self.home)}
+        # Without a memory, so that each call meets what the service does.
+        return {"R4_CONFIG": str(agent), "R4_BASE_URL": self.base_url, "R4_HOME": str(self.home), "R4_INDEX_SECONDS": "0"}
 
     def new_keys(self) -> list[Canary]:
         """Return the private keys in the agent's folder: a rotation makes new ones, and nothing else may hold them."""

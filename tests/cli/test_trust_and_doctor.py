@@ -315,9 +315,13 @@ class Stripping:
 
 
 def without_checkpoints(answer: Json) -> Json:
-    """Return an answer without the members that hold signed checkpoints."""
-    assert isinstance(answer, dict)
-    return {key: member for key, member in answer.items() if key not in {"summaryCheckpoint", "detailCheckpoint"}}
+    """Return an answer without the members that hold signed checkpoints, wherever they stand."""
+    if isinstance(answer, list):
+        return [without_checkpoints(member) for member in answer]
+    if not isinstance(answer, dict):
+        return answer
+    left_out = {"summaryCheckpoint", "detailCheckpoint"}
+    return {key: without_checkpoints(member) for key, member in answer.items() if key not in left_out}
 
 
 async def test_unsigned_vaults_are_listed_as_unverified_where_that_is_allowed(world: World) -> None:
