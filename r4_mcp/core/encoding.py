@@ -35,6 +35,9 @@ MAX_DEPTH: Final = 32
 """Nesting allowed in a response; the contract's deepest object has 8 levels."""
 
 _MAX_INT_DIGITS: Final = 17
+_LONG_INTEGER: Final = re.compile(r"[0-9]{16}", re.ASCII)
+"""Stands in the text of each integer that might be out of range (and, seldom, in an id)."""
+
 _PLAIN: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -86,15 +89,17 @@ def canonical(value: JsonIn) -> bytes:
         MalformedError: The value has no canonical form (a lone surrogate, an integer beyond 2^53-1).
     """
     try:
-        if _is_plain(value):
-            return _PLAIN.encode(value).encode("utf-8")
+        # JsonIn has no floats, which are the one thing that the two encoders write differently and the text does not tell.
+        text = _PLAIN.encode(value)
+        if (text.isascii() and not _LONG_INTEGER.search(text)) or _is_plain(value):
+            return text.encode("utf-8")
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError):
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, ValueError, TypeError):
         raise MalformedError("a value has no canonical JSON form") from None
 
 
 def _is_plain(value: object) -> bool:
-    """Say whether the standard encoder writes a value's RFC 8785 form; it does so ten times as fast as the library.
+    """Say whether the standard encoder writes a value's RFC 8785 form; it does so far faster than the library.
 
     It escapes the same characters in the same way and sorts keys by code points, which for ASCII is the order of RFC 8785 (UTF-16
     units). A float, an integer out of range, another key or a type that we don't know is left to the library.

@@ -23,7 +23,7 @@ from r4_mcp.core import directory
 from r4_mcp.core.checkpoint import ProvenItem, ProvenSummary, advance_items, advance_summary
 from r4_mcp.core.directory import Directory, ServedDirectory, read_directory
 from r4_mcp.core.encoding import Json
-from r4_mcp.core.record import open_record
+from r4_mcp.core.record import Record, open_record
 from r4_mcp.core.served import ServedField, ServedItem, ServedItems, ServedVault, detail_of, read_vault, summary_of
 from r4_mcp.core.trust import TrustAnchors, VaultTrust
 from r4_mcp.core.wire import (
@@ -45,6 +45,8 @@ MAX_VAULTS: Final = 10_000
 
 MAX_RESULTS: Final = 200
 """Most results of a search (contract §7)."""
+
+_SERVED_AND_SIGNED: Final = ("vaultId", "name", "type", "websites", "groupId", "fields")
 
 _CURSOR: Final = re.compile(r"[!-~]{1,512}", re.ASCII)
 
@@ -218,11 +220,30 @@ def _read_synced_vault(value: Json, what: str) -> SyncedVault:
 
 def _read_item(value: Json, what: str) -> ServedItem:
     record = open_record(value, what)
+    detail = detail_of(record)
+    if detail is not None and _is_served_as_signed(record):
+        # Read once: a page has thousands of items, and what is served beside the signature is nearly always the same JSON.
+        checkpoint = detail.checkpoint
+        return ServedItem(
+            checkpoint.line, checkpoint.vault_id, tuple(ServedField(field, None) for field in checkpoint.fields), detail
+        )
     return ServedItem(
         line=item_line(record),
         vault_id=VaultId(record.identifier("vaultId")),
         fields=tuple(ServedField(field_line(field), None) for field in record.parts("fields", open_record)),
-        detail=detail_of(record),
+        detail=detail,
+    )
+
+
+def _is_served_as_signed(record: Record) -> bool:
+    """Say whether an item's own members are those of its checkpoint, which has been read as one."""
+    served = record.members
+    signed = open_record(open_record(served["detailCheckpoint"], record.what).members["checkpoint"], record.what).members
+    if served.get("id") != signed["vaultItemId"] or any(served.get(name) != signed[name] for name in _SERVED_AND_SIGNED):
+        return False
+    # To Python, true equals 1.
+    return all(
+        type(open_record(field, record.what).members["order"]) is int for field in record.parts("fields", lambda one, _: one)
     )
 
 

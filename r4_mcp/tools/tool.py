@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, TypeAdapter, ValidationInfo, WithJsonSchema
@@ -88,12 +89,18 @@ class Tool(Generic[ArgumentsT]):
 
         Every member of a view is always there. To say so by ``required`` for each object would cost a tenth of the listing.
         """
-        return _plain(TypeAdapter(self.result).json_schema(mode="serialization"), frozenset({"title", "required"}))
+        return _plain(_adapter(self.result).json_schema(mode="serialization"), frozenset({"title", "required"}))
 
     def encode(self, view: object) -> JsonSchema:
         """Return a view as JSON; only the members that its type names."""
-        encoded: JsonSchema = TypeAdapter(self.result).dump_python(view, mode="json")
+        encoded: JsonSchema = _adapter(self.result).dump_python(view, mode="json")
         return encoded
+
+
+@cache
+def _adapter(result: type[object]) -> TypeAdapter[Any]:
+    # Building one takes milliseconds, and each call needs its own tool's.
+    return TypeAdapter(result)
 
 
 def _plain(schema: JsonSchema, dropped: frozenset[str] = frozenset({"title"})) -> JsonSchema:

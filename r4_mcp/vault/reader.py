@@ -337,7 +337,7 @@ class VaultReader:
         own = None
         # Listing works without a private key; then no signer is ours.
         with suppress(NotConfiguredError):
-            own = self._key.public.fingerprint
+            own = self._key.fingerprint
         if made_here:
             return TrustAnchors(SignerTrust.PINNED, frozenset(), own)
         return TrustAnchors(self.policy.mode, frozenset(self._store.section().anchors), own)

@@ -27,8 +27,8 @@ from r4_mcp.vault.locked_file import LockedFile
 from r4_mcp.vault.runtime_key import RuntimeKey
 
 _MAX_MEMORY: Final = 4096
-_SCHEMA: Final = 1
-_KEYS: Final = frozenset({"schema", "fingerprint", "encryptionKeyId"})
+_SCHEMA: Final = 2
+_KEYS: Final = frozenset({"schema", "fingerprint", "encryptionKeyId", "keyFile"})
 
 _log: Final = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ class Registration:
         self._hostname = hostname
         self._memory = LockedFile(memory, _MAX_MEMORY)
         self._known: tuple[str, KeyId] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._lock = anyio.Lock()
 
     async def me(self) -> Me:
@@ -81,12 +82,14 @@ class Registration:
             ServiceError: Refused.
         """
         async with self._lock:
-            mine = self._key.public
             if self._known is None:
                 self._known = self._recall()
-            if fresh or self._known is None or self._known[0] != mine.fingerprint:
+            if fresh or self._known is None or self._known[0] != self._key.fingerprint:
+                mine = self._key.public
                 self._known = (mine.fingerprint, await self._establish(mine))
                 self.remember(self._known[1])
+            elif self._key.stamp() not in {None, self._stamp}:
+                self.remember(self._known[1])  # The same key in a file of another stamp: the next process need not load it.
             return self._known[1]
 
     async def recheck(self) -> None:
@@ -101,7 +104,13 @@ class Registration:
 
     def remember(self, key_id: KeyId) -> None:
         """Note that our key is the registered one (rule 2)."""
-        form: Json = {"schema": _SCHEMA, "fingerprint": self._key.public.fingerprint, "encryptionKeyId": key_id}
+        stamp = self._stamp = self._key.stamp()
+        form: Json = {
+            "schema": _SCHEMA,
+            "fingerprint": self._key.public.fingerprint,
+            "encryptionKeyId": key_id,
+            "keyFile": None if stamp is None else [str(number) for number in stamp],
+        }
         self._known = (self._key.public.fingerprint, key_id)
         try:
             with self._memory.locked():
@@ -129,9 +138,16 @@ class Registration:
             record = exact(parse_json(raw, what="registration"), "registration", _KEYS)
             if record.integer("schema") != _SCHEMA:
                 return None  # Another version's: the service is asked.
-            return record.hex_digest("fingerprint"), KeyId(record.identifier("encryptionKeyId"))
+            fingerprint = record.hex_digest("fingerprint")
+            if record.has("keyFile"):
+                self._stamp = tuple(int(number) for number in record.texts("keyFile"))
+                self._key.hint(self._stamp, fingerprint)
+            return fingerprint, KeyId(record.identifier("encryptionKeyId"))
         except (ConfigurationError, MalformedError) as error:
             _log.info("what was remembered of the registration is not used: %s", error.code)
+            return None
+        except ValueError:
+            _log.info("what was remembered of the registration is not used: a stamp is no number")
             return None
 
     async def _establish(self, mine: PublicKey) -> KeyId:

@@ -34,6 +34,7 @@ class RuntimeKey:
         self._source = source
         self._loaded: PrivateKey | None = None
         self._stamp: object = None
+        self._hint: tuple[object, str] | None = None
 
     @property
     def public(self) -> PublicKey:
@@ -43,6 +44,28 @@ class RuntimeKey:
             ConfigurationError: No usable private key is configured.
         """
         return self.private.public
+
+    @property
+    def fingerprint(self) -> str:
+        """The fingerprint of the public half; known without the key where its file is still the one that was loaded before.
+
+        Raises:
+            ConfigurationError: No usable private key is configured.
+        """
+        if self._loaded is None and self._source is not None and self._hint is not None and self._hint[0] == self._source.stamp():
+            return self._hint[1]
+        return self.public.fingerprint
+
+    def hint(self, stamp: object, fingerprint: str) -> None:
+        """Take an earlier process's word for which key a file of this stamp holds: to check an RSA key costs many milliseconds.
+
+        It decides what is compared and which entry of a directory is ours; what is opened or signed takes the key itself.
+        """
+        self._hint = (stamp, fingerprint)
+
+    def stamp(self) -> tuple[int, ...] | None:
+        """Return the stamp of the file that the loaded key came from, if it came from one."""
+        return self._stamp if self._loaded is not None and isinstance(self._stamp, tuple) else None
 
     @property
     def private(self) -> PrivateKey:

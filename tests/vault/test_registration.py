@@ -11,7 +11,7 @@ import anyio
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from r4_mcp.errors import DisagreementError, KeyMismatchError
+from r4_mcp.errors import ConfigurationError, DisagreementError, KeyMismatchError
 from tests.doors import World, private_pem, write_private
 from tests.switchboard import Exchange
 
@@ -47,13 +47,17 @@ def memory(world: World) -> Path:
 
 
 async def test_what_is_remembered_is_private_and_holds_no_secret(world: World) -> None:
-    """An id and a fingerprint, both public, in a file of this user alone."""
+    """An id and a fingerprint, both public, and a stamp, in a file of this user alone."""
     async with runtime(world) as one:
         key_id = await one.registration.ensure()
     path = memory(world)
     assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
     fingerprint = world.seeded.agent_key.public.fingerprint
-    assert json.loads(path.read_text()) == {"schema": 1, "fingerprint": fingerprint, "encryptionKeyId": key_id}
+    kept = json.loads(path.read_text())
+    # The stamp of the key's file, which says nothing of the key: inode, size, time of change.
+    status = world.seeded.config_path.stat()
+    assert kept.pop("keyFile") == [str(number) for number in (status.st_ino, status.st_size, status.st_mtime_ns)]
+    assert kept == {"schema": 2, "fingerprint": fingerprint, "encryptionKeyId": key_id}
 
 
 def forget_nothing(path: Path) -> None:
@@ -66,7 +70,11 @@ SPOILT: Final[dict[str, tuple[Callable[[Path], object], list[str]]]] = {
     "gone": (Path.unlink, ["GET /me"]),
     "empty": (lambda path: path.write_text(""), ["GET /me"]),
     "cut": (lambda path: path.write_text(path.read_text()[:-3]), ["GET /me"]),
-    "of another schema": (lambda path: path.write_text(path.read_text().replace('"schema":1', '"schema":2')), ["GET /me"]),
+    "of another schema": (lambda path: path.write_text(path.read_text().replace('"schema":2', '"schema":3')), ["GET /me"]),
+    "with a stamp that is none": (
+        lambda path: path.write_text(path.read_text().replace('"keyFile":["', '"keyFile":["x')),
+        ["GET /me"],
+    ),
     "too large": (lambda path: path.write_text(" " * 5000), ["GET /me"]),
     "open to others": (lambda path: path.chmod(0o644), ["GET /me"]),
 }
@@ -84,6 +92,26 @@ async def test_a_memory_that_cannot_be_used_costs_one_request(world: World, how:
         async with runtime(world) as one:
             assert await one.registration.ensure() == key_id
         assert world.tap.lines() == lines
+
+
+async def test_a_listing_loads_no_key_that_was_loaded_before(world: World) -> None:
+    """The memory says which key the same file held; a file that was touched since is read again."""
+    async with runtime(world) as one:
+        fingerprint = one.key.public.fingerprint
+        await one.registration.ensure()
+    world.seeded.config_path.write_text(world.seeded.config_path.read_text().replace("privateKey", "privateKeyGone"))
+    # Same inode and size as that of no earlier file, so the stamp is another one: the damage is seen.
+    async with runtime(world) as one:
+        with pytest.raises(ConfigurationError):
+            await one.registration.ensure()
+    world.seeded.config_path.write_text(world.seeded.config_path.read_text().replace("privateKeyGone", "privateKey"))
+    async with runtime(world) as one:
+        await one.registration.ensure()
+    async with runtime(world) as one:
+        await one.registration.ensure()
+        assert one.key.fingerprint == fingerprint
+        # What is loaded has a stamp; so nothing was.
+        assert one.key.stamp() is None
 
 
 async def test_another_key_is_not_taken_for_the_remembered_one(world: World) -> None:
