@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FAILED: Final = 1
 INTERRUPTED: Final = 130
-_MAY_ASK: Final = frozenset({"init", "put", "get", "edit", "doctor", "rotate-key"})
+_MAY_ASK: Final = frozenset({"init", "put", "get", "edit", "run", "doctor", "rotate-key"})
 """Commands of people that may need the private key (rule 3)."""
 _OF_A_HOME: Final = frozenset({"trust", "exposure"})
 """Commands that read a home's state whatever else is wrong with the configuration."""
@@ -208,6 +208,12 @@ def _people(given: argparse.Namespace, settings: Settings, known: KnownSecrets) 
     return run(given, settings, known)
 
 
+def _uses(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:
+    from r4_mcp.cli.uses import run  # noqa: PLC0415
+
+    return run(given, settings, known)
+
+
 def _completion(given: argparse.Namespace, known: KnownSecrets) -> int:  # noqa: ARG001 - the form of the table
     from r4_mcp.cli.completion import completion  # noqa: PLC0415
     from r4_mcp.cli.parser import build_parser  # noqa: PLC0415
@@ -333,6 +339,8 @@ _WITH_SETTINGS: Final[dict[str, Callable[[argparse.Namespace, Settings, KnownSec
     "ls": _people,
     "get": _people,
     "edit": _people,
+    "bind": _uses,
+    "run": _uses,
     "rotate-key": _rotate_key,
     "trust": _trust,
     "doctor": _doctor,

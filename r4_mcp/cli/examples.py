@@ -44,6 +44,15 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("r4-mcp edit r4://Work/GitHub --add otp:TOTP --remove pin", "fields"),
         ("r4-mcp edit r4://Work/GitHub --field-type user=TEXT", "a field's type"),
     ),
+    "bind": (
+        ("r4-mcp bind r4://Work/GitHub https://api.github.com", "one host"),
+        ("r4-mcp bind r4://Work/GitHub 'https://*.github.com/v1'", "a path of all subdomains"),
+        ("r4-mcp bind --list", "what is bound"),
+    ),
+    "run": (
+        ("r4-mcp run --env TOKEN=r4://Work/GitHub/token -- ./deploy", "its output is masked"),
+        ("r4-mcp run --env PW=r4://Work/DB/password -- psql -c '\\l'", "the exit status is psql's"),
+    ),
     "emulator": (
         ("r4-mcp emulator --data ./r4-data --seed", "an R4 with demo vaults"),
         ("r4-mcp emulator --fault list", "the lies that it can tell"),

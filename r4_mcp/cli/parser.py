@@ -16,6 +16,7 @@ from r4_mcp import __version__
 from r4_mcp.cli.help import describe_commands, new_parser
 from r4_mcp.cli.hosts.options import add_install
 from r4_mcp.cli.people_options import ITEM_TYPES, add_completion, add_json, add_people
+from r4_mcp.cli.use_options import add_uses
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +52,7 @@ def _add_serving(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help=f"of a new item: {', '.join(ITEM_TYPES)}; default CUSTOM",
     )
     _add_local(put)
-    for command in add_people(commands):
+    for command in (*add_people(commands), *add_uses(commands)):
         _add_local(command)
     emulator = commands.add_parser("emulator", help="run the R4 emulator on loopback; prints one JSON line with its address")
     emulator.add_argument("--data", type=Path, default=None, metavar="DIR", help="folder of its data; made at first use")
@@ -117,7 +118,7 @@ def _add_looking(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_local(explain)
     allow = asks.add_parser("allow", help="write a rule about what a reference names; it is stored by id")
     allow.add_argument("reference", help="r4://vault, r4://vault/item or r4://vault/item/field")
-    allow.add_argument("--action", default="reveal", choices=["reveal", "create", "update", "archive"])
+    allow.add_argument("--action", default="reveal", choices=["reveal", "use", "create", "update", "archive"])
     allow.add_argument("--decision", default="allow", choices=["allow", "ask", "deny"], help="default allow")
     allow.add_argument("--yes", action="store_true", help="don't ask")
     _add_local(allow)

@@ -253,9 +253,11 @@ def _questions(aim: _Aim) -> Iterator[tuple[Action, Target, str]]:
     in_item = replace(target, field_id=None, field_type=None)
     in_vault = replace(in_item, item_id=None)
     for field in aim.fields:
-        yield Action.REVEAL, replace(target, field_id=field.id, field_type=field.type), f"{display(field.name)}: "
+        for action in (Action.REVEAL, Action.USE):
+            yield action, replace(target, field_id=field.id, field_type=field.type), f"{display(field.name)}: "
     if not aim.fields:
-        yield Action.REVEAL, target, "" if target.field_id is not None else "what it holds, at the strictest: "
+        for action in (Action.REVEAL, Action.USE):
+            yield action, target, "" if target.field_id is not None else "what it holds, at the strictest: "
     yield Action.CREATE, in_vault, "an item in this vault: "
     yield Action.UPDATE, in_item, "an item of this vault, at the strictest: " if target.item_id is None else "this item: "
     yield Action.ARCHIVE, in_item, "this vault: " if target.item_id is None else "this item: "
@@ -281,8 +283,9 @@ def _table(policy: Policy) -> Iterator[str]:
     yield "rules, of which the strictest that matches decides:" if policy.rules else "rules: none"
     yield from map(_row, policy.rules)
     yield "defaults, where no rule matches:"
-    for found, verdict in policy.reveal.items():
-        yield f"     {verdict.value:<5}  {Action.REVEAL.value:<{_WIDTH}}  class {found.value}"
+    for action, classes in ((Action.REVEAL, policy.reveal), (Action.USE, policy.use)):
+        for found, verdict in classes.items():
+            yield f"     {verdict.value:<5}  {action.value:<{_WIDTH}}  class {found.value}"
     for action, verdict in policy.other.items():
         yield f"     {verdict.value:<5}  {action.value}"
     yield "raw requests, those of these forms:" if policy.requests else "raw requests: none, so machine_request is hidden"
@@ -290,6 +293,9 @@ def _table(policy: Policy) -> Iterator[str]:
         action = action_of(pattern.method)
         verdict = decide(action, Target(), Switches(), policy).verdict
         yield f"     {verdict.value:<5}  {action.value:<{_WIDTH}}  {pattern}"
+    for opening in policy.openings.items:
+        places = ", ".join(("headers", "auth", *sorted(opening.places)))
+        yield f"requests: {write_reference(opening.vault_id, opening.item_id)} may go to {opening.website} in {places}"
     yield f"reveal budget: {policy.budget.per_connection} fields a connection, {policy.budget.per_hour} an hour"
 
 
@@ -304,6 +310,8 @@ def _named(rule: PolicyRule) -> str:
         f"class {' or '.join(sorted(rule.classes))}" if rule.classes else "",
         f"type {' or '.join(sorted(rule.field_types))}" if rule.field_types else "",
         write_reference(*ids) if ids else "",
+        f"sink {' or '.join(sorted(rule.sinks))}" if rule.sinks else "",
+        f"host {' or '.join(sorted(rule.hosts))}" if rule.hosts else "",
         display(rule.name) if rule.name else "",
     ]
     return ", ".join(part for part in named if part) or "anything"

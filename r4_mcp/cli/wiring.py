@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -26,6 +27,7 @@ from r4_mcp.machine.contract import CONNECT_SECONDS
 from r4_mcp.policy.admission import Parts
 from r4_mcp.policy.approvals import UsedApprovals, derived_key
 from r4_mcp.policy.audit import AuditLog
+from r4_mcp.policy.bindings import Bindings
 from r4_mcp.policy.budget import RevealBudget
 from r4_mcp.policy.cursors import Cursors
 from r4_mcp.policy.exposure import ExposureLedger
@@ -36,7 +38,9 @@ from r4_mcp.policy.rules import Policy
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.approval import Asking
 from r4_mcp.server.dispatch import Dispatch
+from r4_mcp.sinks.http import HttpSink
 from r4_mcp.vault.evidence import Evidence
+from r4_mcp.vault.exports import Exports
 from r4_mcp.vault.index import VaultIndex
 from r4_mcp.vault.item_creation import ItemCreation
 from r4_mcp.vault.item_update import ItemUpdate
@@ -207,6 +211,9 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
         oversight=oversight,
         policy=policy.current,
         options=same_vault(settings, local=base_url == EMBEDDED_URL),
+        bindings=None if runtime is None else open_bindings(settings, runtime.owner),
+        # Kept while the operator's networks stay the same, with what it has read of the system's certificates.
+        http=lru_cache(maxsize=1)(HttpSink),
     )
     gate = Gate(parts)
     dispatch = Dispatch(gate, known, egress, settings.switches, oversight, policy.current)
@@ -229,6 +236,11 @@ def open_oversight(settings: Settings, owner: tuple[str, str]) -> Oversight:
         budget=RevealBudget(state, owner, time.time),
         ledger=ExposureLedger(state, owner, time.time),
     )
+
+
+def open_bindings(settings: Settings, owner: tuple[str, str]) -> Bindings:
+    """Return the websites that a person bound to items, for an agent."""
+    return Bindings(settings.home / "state", owner, time.time)
 
 
 def _asking(settings: Settings, known: KnownSecrets, dispatch: Dispatch, runtime: VaultRuntime | None) -> Asking:
@@ -276,6 +288,7 @@ def _runtime(settings: Settings, known: KnownSecrets, machine: MachineClient, se
         writer=writer,
         rotation=rotation,
         recovery=Recovery(key, registration, rotation, writer),
+        exports=Exports(machine),
         service_date=lambda: machine.service_date,
         raw=machine.raw,
     )

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from r4_mcp.errors import ApprovalRequiredError, ConfigurationError, DeniedError, NotConfiguredError, SecretInTextError
+from r4_mcp.policy.bindings import Bindings
 from r4_mcp.policy.budget import Spent
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.cursors import Cursors
@@ -22,7 +23,9 @@ from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.oversight import SCREENING, Oversight
 from r4_mcp.policy.rules import DEFAULTS, Action, Decision, Policy, Switches, Target, Verdict, decide, deny_early
 from r4_mcp.policy.screen import refuse_secrets
+from r4_mcp.policy.use_rules import Network
 from r4_mcp.secret import KnownSecrets
+from r4_mcp.sinks.http import HttpSink
 from r4_mcp.vault.rotation import Rotated
 from r4_mcp.vault.runtime import VaultRuntime
 
@@ -48,6 +51,8 @@ class Parts:
         oversight: Audit log, reveal budget and exposure ledger; None where nothing is configured.
         policy: The operator's policy as it stands now.
         options: What the operator's commands need to reach the same vault, such as " --local".
+        bindings: Websites that a person added to items; None where nothing is configured.
+        http: Makes what sends requests with secrets, for the networks that the operator listed.
     """
 
     runtime: VaultRuntime | None
@@ -60,6 +65,8 @@ class Parts:
     oversight: Oversight | None = None
     policy: Callable[[], Policy] = lambda: DEFAULTS
     options: str = ""
+    bindings: Bindings | None = None
+    http: Callable[[tuple[Network, ...]], HttpSink] = HttpSink
 
 
 class Admission:
@@ -113,13 +120,26 @@ class Admission:
             DeniedError: The rules deny it.
             ApprovalRequiredError: A person must say yes to exactly this.
         """
-        decision = decide(action, target, self._parts.switches, self._parts.policy(), self._parts.options)
+        decision = self.decide(action, target)
         self._call.decision, self._call.ids = decision, ids
+        self.enforce(decision, question, ids, mark)
+        return decision
+
+    def decide(self, action: Action, target: Target) -> Decision:
+        """Ask the rules about a resolved target, and do nothing yet."""
+        return decide(action, target, self._parts.switches, self._parts.policy(), self._parts.options)
+
+    def enforce(self, decision: Decision, question: str, ids: tuple[str, ...], mark: str = "") -> None:
+        """Do what the rules said; arguments as for ``permit``.
+
+        Raises:
+            DeniedError: The rules deny it.
+            ApprovalRequiredError: A person must say yes to exactly this.
+        """
         if decision.verdict is Verdict.DENY:
             raise DeniedError(decision.reason)
         if decision.verdict is Verdict.ASK:
             self._require_approval(decision, question, ids, mark)
-        return decision
 
     async def permit_reveal(self, target: Target, question: str, ids: tuple[str, ...], version: int) -> None:
         """Permit one reveal, spend it, and note it, before anything is opened.
@@ -140,15 +160,12 @@ class Admission:
         if oversight is None:
             raise NotConfiguredError("reveals can't be noted, because nothing is configured")
         if decision.verdict is Verdict.ASK:
-            await oversight.charge()
-        else:
-            spent = await oversight.spend(self._parts.policy().budget)
-            if not spent.within:
-                self._require_approval(
-                    _beyond(spent), f"{question} ({spent.limit} fields were shown already.)", ids, str(version)
-                )
-                await oversight.charge()
-        await oversight.shown(ids)
+            await oversight.charge(ids)
+            return
+        spent = await oversight.spend(self._parts.policy().budget, ids)
+        if not spent.within:
+            self._require_approval(_beyond(spent), f"{question} ({spent.limit} fields were shown already.)", ids, str(version))
+            await oversight.charge(ids)
 
     async def screen(self, texts: Mapping[str, str | None]) -> None:
         """Refuse texts for people or listings that hold a secret; a hit costs reveal budget.

@@ -153,11 +153,12 @@ class Browsing(Doorway):
             verified_at=time_if(verified_at, stale),
         )
 
-    async def suggest(self, within: str, typed: str) -> Suggestions:
+    async def suggest(self, within: str | None, typed: str) -> Suggestions:
         """Suggest names that a text may be the beginning of, from verified metadata alone; nothing is fetched for a field.
 
         Args:
-            within: Empty for vaults, ``vault`` for its items, ``vault/item`` for its fields; parts as in a reference.
+            within: Empty for vaults, ``vault`` for its items, ``vault/item`` for its fields; parts as in a reference. None for
+                the names of items anywhere.
             typed: The beginning of a name.
 
         Raises:
@@ -184,6 +185,16 @@ class Browsing(Doorway):
             return None
         held = runtime.index.held
         return None if held is None else held.generation
+
+    def refuse_unwatchable(self, reference: str | None) -> None:
+        """Refuse what ``mark`` can't mark, or nobody may list.
+
+        Raises:
+            DeniedError: Listing is denied.
+            ReferenceSyntaxError: Neither a vault nor an item.
+        """
+        self._admission.refuse_where_closed()
+        self.mark(reference)
 
     def mark(self, reference: str | None) -> Mark:
         """Return where a vault or an item stands in memory: another mark where it changed. Asks the service nothing.

@@ -33,6 +33,7 @@ class Call:
         approval: What a person approved; None until one was asked.
         progress: Told of long work.
         ids: Ids of the vault, item and field that the call turned out to be about; for the audit log.
+        further: Ids of the other fields, where it is about several; each has a line of its own in the audit log.
         decision: What the rules said; for the audit log.
         pattern: The pattern of the policy that lists the raw request; for the audit log, which never has the request itself.
     """
@@ -40,5 +41,6 @@ class Call:
     approval: Approval | None = None
     progress: Progress = _silent
     ids: tuple[str, ...] = field(default=())
+    further: tuple[tuple[str, ...], ...] = field(default=())
     decision: Decision | None = None
     pattern: str | None = None

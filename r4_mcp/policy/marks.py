@@ -6,7 +6,6 @@ What this file does not do: fetch, or show a mark to anybody. Marks are compared
 from __future__ import annotations
 
 from r4_mcp.errors import ReferenceSyntaxError
-from r4_mcp.policy.lines import vault_line
 from r4_mcp.vault.index import Snapshot
 from r4_mcp.vault.references import parse_reference
 from r4_mcp.vault.sync import IndexedVault
@@ -19,8 +18,8 @@ def mark_of_list(held: Snapshot | None) -> Mark:
     """Return the mark of the list of vaults; empty where nothing is in memory."""
     if held is None:
         return ()
-    names = [entry.listed.name for entry in held.vaults.values()]
-    return tuple(vault_line(names, entry) for entry in held.vaults.values())
+    # All that a vault's line is made of; how each is addressed follows from the names of all.
+    return tuple(_line_mark(entry) for entry in held.vaults.values())
 
 
 def mark_of(reference: str, held: Snapshot | None) -> Mark:
@@ -39,6 +38,13 @@ def mark_of(reference: str, held: Snapshot | None) -> Mark:
     if place.item is None:
         return tuple(_vault_mark(entry) for entry in entries)
     return tuple(mark for entry in entries for mark in _item_marks(entry, place.item, complete=held.complete))
+
+
+def _line_mark(entry: IndexedVault) -> Mark:
+    if entry.vault is None:
+        return (entry.listed, None if entry.problem is None else entry.problem.code)
+    checkpoint = entry.vault.summary.checkpoint
+    return (entry.listed, checkpoint.name, checkpoint.classification, len(checkpoint.items))
 
 
 def _vault_mark(entry: IndexedVault) -> Mark:

@@ -68,6 +68,8 @@ NEEDS: Final[Mapping[str, Needs]] = {
     "search_items": Needs((Action.LIST,), _VERIFY),
     "describe_item": Needs((Action.LIST,), _VERIFY),
     "read_secret": Needs((Action.REVEAL,), _OPEN),
+    # Without a placeholder it opens nothing, and is of no use.
+    "http_request": Needs((Action.USE,), _OPEN),
     # Reading back shows that what was created opens.
     "create_vault": Needs((Action.CREATE,), (*_VERIFY, CREATE_VAULT, GET_WRAPPED_KEY)),
     "create_item": Needs((Action.CREATE,), (*_VERIFY, CREATE_ITEM, GET_WRAPPED_KEY)),
@@ -122,7 +124,8 @@ def _denied_throughout(action: Action, switches: Switches, policy: Policy) -> st
     early = deny_early(action, switches, policy)
     if early is not None:
         return early.reason
-    defaults = policy.reveal.values() if action is Action.REVEAL else (policy.other[action],)
+    by_class = {Action.REVEAL: policy.reveal, Action.USE: policy.use}
+    defaults = by_class[action].values() if action in by_class else (policy.other[action],)
     opens = any(rule.verdict is not Verdict.DENY and rule.classes and action in rule.actions for rule in policy.rules)
     if opens or any(verdict is not Verdict.DENY for verdict in defaults):
         return None

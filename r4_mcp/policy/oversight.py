@@ -4,7 +4,8 @@ What this file does not do: decide. It brings the audit log, the reveal budget a
 off the event loop.
 
 Rules:
-1. A reveal is spent and noted before the value is opened. What can't be noted is not revealed.
+1. A reveal is spent and noted before the value is opened. What can't be noted is not revealed. A use is noted likewise, and
+   spends nothing.
 2. A screening hit costs budget, so that screening can't be used to guess. That it can't be charged does not let the text pass.
 3. Every call is logged before its answer leaves. Where that fails, a reveal is refused; other answers leave, and the log of the
    process says so.
@@ -43,36 +44,48 @@ class Oversight:
     budget: RevealBudget
     ledger: ExposureLedger
 
-    async def spend(self, limits: Budget) -> Spent:
-        """Spend one field, if it is within the budget.
+    async def spend(self, limits: Budget, ids: tuple[str, ...]) -> Spent:
+        """Spend one field if it is within the budget, and note that the model is about to be shown it (rule 1).
 
         Args:
             limits: Those of the policy as it stands now.
+            ids: Ids of vault, item and field.
 
         Raises:
-            ConfigurationError: The budget can't be read or written; nothing may be revealed.
+            ConfigurationError: It can't be spent or noted; nothing may be revealed.
         """
-        return await anyio.to_thread.run_sync(self._spend, limits)
+        return await anyio.to_thread.run_sync(self._spend, limits, ids)
 
-    def _spend(self, limits: Budget) -> Spent:
+    def _spend(self, limits: Budget, ids: tuple[str, ...]) -> Spent:
         self.budget.limit(limits.per_connection, limits.per_hour)
-        return self.budget.spend()
+        spent = self.budget.spend()
+        if spent.within:
+            self.ledger.shown(Place(*ids))
+        return spent
 
-    async def charge(self) -> None:
-        """Spend one field that a person allowed beyond the budget.
-
-        Raises:
-            ConfigurationError: The budget can't be read or written; nothing may be revealed.
-        """
-        await anyio.to_thread.run_sync(self.budget.charge)
-
-    async def shown(self, ids: tuple[str, ...]) -> None:
-        """Note that the model is about to be shown a field (rule 1).
+    async def charge(self, ids: tuple[str, ...]) -> None:
+        """Spend one field that a person allowed beyond the budget, and note it likewise.
 
         Raises:
-            ConfigurationError: It can't be noted; nothing may be revealed.
+            ConfigurationError: It can't be spent or noted; nothing may be revealed.
         """
-        await anyio.to_thread.run_sync(self.ledger.shown, Place(*ids))
+        await anyio.to_thread.run_sync(self._charge, ids)
+
+    def _charge(self, ids: tuple[str, ...]) -> None:
+        self.budget.charge()
+        self.ledger.shown(Place(*ids))
+
+    async def used(self, ids: tuple[str, ...], how: str) -> None:
+        """Note that a field is about to be used without showing it (rule 1).
+
+        Args:
+            ids: Ids of vault, item and field.
+            how: The sink.
+
+        Raises:
+            ConfigurationError: It can't be noted; it may not be used.
+        """
+        await anyio.to_thread.run_sync(self.ledger.used, Place(*ids), how)
 
     async def blocked(self, kind: str, ids: tuple[str, ...]) -> None:
         """Note that something was kept from leaving; a screening hit costs budget (rule 2)."""
@@ -95,25 +108,26 @@ class Oversight:
         return await anyio.to_thread.run_sync(self.ledger.read)
 
     async def log(self, tool: str, call: Call, outcome: str, duration_ms: int) -> None:
-        """Log one call (rule 3).
+        """Log one call, in one line for each field that it was about (rule 3).
 
         Raises:
             ConfigurationError: It can't be written.
         """
         decision = call.decision
         rule = None if decision is None else decision.rule
-        vault_id, item_id, field_id = (*call.ids, None, None, None)[:3]
-        entry = AuditEntry(
-            tool=tool,
-            outcome=outcome,
-            duration_ms=duration_ms,
-            decision=None if decision is None else decision.verdict,
-            rule=rule if rule is None or call.pattern is None else f"{call.pattern} ({rule})",
-            vault_id=vault_id,
-            item_id=item_id,
-            field_id=field_id,
-        )
-        await anyio.to_thread.run_sync(self.audit.append, entry)
+        for ids in (call.ids, *call.further):
+            vault_id, item_id, field_id = (*ids, None, None, None)[:3]
+            entry = AuditEntry(
+                tool=tool,
+                outcome=outcome,
+                duration_ms=duration_ms,
+                decision=None if decision is None else decision.verdict,
+                rule=rule if rule is None or call.pattern is None else f"{call.pattern} ({rule})",
+                vault_id=vault_id,
+                item_id=item_id,
+                field_id=field_id,
+            )
+            await anyio.to_thread.run_sync(self.audit.append, entry)
 
 
 SCREENING: Final = "screening"

@@ -30,9 +30,11 @@ from r4_mcp.machine.contract import is_served
 from r4_mcp.policy.raw_request import MAX_PATTERN, RequestPattern, parse_pattern
 from r4_mcp.policy.rules import (
     ACTION_DEFAULTS,
+    BY_CLASS,
     MAX_BUDGET,
     REVEAL_DEFAULTS,
     UNAIMED,
+    USE_DEFAULTS,
     Action,
     Budget,
     Policy,
@@ -40,6 +42,8 @@ from r4_mcp.policy.rules import (
     PolicyRule,
     Verdict,
 )
+from r4_mcp.policy.use_rules import Sink
+from r4_mcp.policy.use_text import read_hosts, read_openings
 from r4_mcp.policy.views import display
 
 MAX_NAME: Final = 512
@@ -55,6 +59,7 @@ _CHECK: Final = "Correct the file; `r4-mcp policy check` says whether it is unde
 _BY_ID: Final = "Write it, or let `r4-mcp policy allow REF` find it and write the whole rule."
 AIMED: Final[Mapping[Action, frozenset[str]]] = {
     Action.REVEAL: frozenset({"classification", "vault", "item", "field", "field_type"}),
+    Action.USE: frozenset({"classification", "vault", "item", "field", "field_type", "sink", "host"}),
     **dict.fromkeys((Action.UPDATE, Action.ARCHIVE), frozenset({"classification", "vault", "item"})),
     Action.CREATE: frozenset({"classification", "vault"}),
     **dict.fromkeys(UNAIMED, frozenset[str]()),
@@ -75,17 +80,20 @@ def parse_policy(raw: bytes) -> Policy:
     document = _parse(raw)
     if not document:
         raise _wrong("it is empty, and an empty policy denies everything")
-    _only(document, frozenset({"rule", "defaults", "budget", "machine_request"}), "the file")
+    _only(document, frozenset({"rule", "defaults", "budget", "machine_request", "http_request"}), "the file")
     entries = document.get("rule", [])
     if not isinstance(entries, list):
         raise _wrong("rule is not written as [[rule]]")
-    reveal, other = _defaults(_table(document, "defaults"))
+    defaults = _table(document, "defaults")
+    other = _defaults(defaults)
     return Policy(
         rules=tuple(_rule(number, entry) for number, entry in enumerate(entries, 1)),
-        reveal=reveal,
+        reveal=_classes(defaults, Action.REVEAL, REVEAL_DEFAULTS),
+        use=_classes(defaults, Action.USE, USE_DEFAULTS),
         other=other,
         budget=_budget(_table(document, "budget")),
         requests=_requests(_table(document, "machine_request")),
+        openings=read_openings(_table(document, "http_request")),
     )
 
 
@@ -99,6 +107,8 @@ def rule_block(rule: PolicyRule) -> str:
         "vault": rule.vault_id,
         "item": rule.item_id,
         "field": rule.field_id,
+        "sink": sorted(rule.sinks),
+        "host": sorted(rule.hosts),
         "name": display(rule.name),
     }
     # What JSON writes for a text without control characters, or for a list of such texts, is TOML as well.
@@ -178,6 +188,9 @@ def _rule(number: int, entry: object) -> PolicyRule:
             raise _wrong(f"{where}: the action {action.value} is allowed under [defaults] only")
     if verdict is Verdict.ALLOW and "classification" not in entry:
         raise _wrong(f"{where}: decision is allow, but no classification says what it opens", _BY_ID)
+    sinks, hosts = _words(entry, "sink", Sink, where), read_hosts(entry, where)
+    if hosts and sinks and Sink.HTTP_REQUEST not in sinks:
+        raise _wrong(f"{where} names a host, and a sink that has none")
     vault_id, item_id, field_id = _ids(entry, where)
     return PolicyRule(
         number=number,
@@ -188,6 +201,8 @@ def _rule(number: int, entry: object) -> PolicyRule:
         vault_id=None if vault_id is None else VaultId(vault_id),
         item_id=None if item_id is None else ItemId(item_id),
         field_id=None if field_id is None else FieldId(field_id),
+        sinks=sinks,
+        hosts=hosts,
         name=_name(entry, where),
     )
 
@@ -221,21 +236,23 @@ def _name(entry: Mapping[str, object], where: str) -> str:
     return name
 
 
-def _defaults(table: Mapping[str, object]) -> tuple[Mapping[PolicyClass, Verdict], Mapping[Action, Verdict]]:
+def _classes(table: Mapping[str, object], action: Action, before: Mapping[PolicyClass, Verdict]) -> Mapping[PolicyClass, Verdict]:
+    where = f"defaults.{action.value}"
+    classes = _table(table, action.value)
+    _only(classes, frozenset(PolicyClass), where)
+    words = {found: _word(classes[found], Verdict, f"{where}.{found.value}") for found in PolicyClass if found in classes}
+    return MappingProxyType({**before, **words})
+
+
+def _defaults(table: Mapping[str, object]) -> Mapping[Action, Verdict]:
     where = "defaults"
-    _only(table, frozenset({Action.REVEAL, *ACTION_DEFAULTS}), where)
-    reveal = dict(REVEAL_DEFAULTS)
-    classes = _table(table, Action.REVEAL.value)
-    _only(classes, frozenset(PolicyClass), f"{where}.reveal")
-    for found in PolicyClass:
-        if found in classes:
-            reveal[found] = _word(classes[found], Verdict, f"{where}.reveal.{found.value}")
+    _only(table, frozenset({*BY_CLASS, *ACTION_DEFAULTS}), where)
     other = dict(ACTION_DEFAULTS)
     for action in ACTION_DEFAULTS:
         if action in table:
             other[action] = _word(table[action], Verdict, f"{where}.{action.value}")
             _check_word(action, other[action], f"{where}.{action.value}")
-    return MappingProxyType(reveal), MappingProxyType(other)
+    return MappingProxyType(other)
 
 
 def _budget(table: Mapping[str, object]) -> Budget:

@@ -15,6 +15,7 @@ Rules:
 7. Rotating the key always asks, unless it is denied.
 8. Which raw requests there may be is a list of the policy, empty by default. What is listed is decided by whether it reads or
    writes: reading is allowed, since the list says what is read; writing asks, since a list can't say what is written.
+9. A use without showing is decided field by field, by a table of classes of its own. A rule that names a host is about requests.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 
 from r4_mcp.core.wire import Classification, FieldId, FieldType, ItemId, VaultId
 from r4_mcp.policy.raw_request import RequestPattern
+from r4_mcp.policy.use_rules import NO_OPENINGS, Openings, Sink
+
+WordT = TypeVar("WordT", bound=str)
 
 MAX_BUDGET: Final = 1_000
 """The highest reveal budget that can be set, in fields."""
@@ -37,6 +41,7 @@ class Action(StrEnum):
 
     LIST = "list"
     REVEAL = "reveal"
+    USE = "use"
     CREATE = "create"
     UPDATE = "update"
     ARCHIVE = "archive"
@@ -53,6 +58,8 @@ class Action(StrEnum):
 
 UNAIMED: Final = frozenset({Action.LIST, Action.ROTATE, Action.REPORT, Action.RAW_READ, Action.RAW_WRITE})
 """Actions that are decided as such, not for one vault or another."""
+BY_CLASS: Final = frozenset({Action.REVEAL, Action.USE})
+"""Actions on one field, whose default is that of the vault's class."""
 
 
 class Verdict(StrEnum):
@@ -89,6 +96,7 @@ REVEAL_DEFAULTS: Final = MappingProxyType(
         PolicyClass.UNVERIFIED: Verdict.ASK,
     }
 )
+USE_DEFAULTS: Final = MappingProxyType({**REVEAL_DEFAULTS, PolicyClass.UNVERIFIED: Verdict.DENY})
 ACTION_DEFAULTS: Final = MappingProxyType(
     {
         Action.LIST: Verdict.ALLOW,
@@ -122,6 +130,8 @@ class Target:
         verified: Whether all of it comes from verified signatures.
         item_id: The item; None for the whole vault.
         field_id: The field; None for the whole item.
+        sink: What a use goes through; None for other actions, and where it is not known.
+        host: Where a request goes, as A-labels; None where there is none, and where it is not known.
     """
 
     vault_id: VaultId | None = None
@@ -130,6 +140,8 @@ class Target:
     verified: bool = True
     item_id: ItemId | None = None
     field_id: FieldId | None = None
+    sink: Sink | None = None
+    host: str | None = None
 
     @property
     def policy_class(self) -> PolicyClass:
@@ -159,6 +171,8 @@ class PolicyRule:
         vault_id: One vault; None for any.
         item_id: One item of the vault; None for any.
         field_id: One field of the item; None for any.
+        sinks: Ways to use a secret; empty for any.
+        hosts: Where requests go; empty for any.
         name: What people call it; it decides nothing.
     """
 
@@ -170,6 +184,8 @@ class PolicyRule:
     vault_id: VaultId | None = None
     item_id: ItemId | None = None
     field_id: FieldId | None = None
+    sinks: frozenset[Sink] = frozenset()
+    hosts: frozenset[str] = frozenset()
     name: str = ""
 
     @property
@@ -195,7 +211,10 @@ class PolicyRule:
             _fits(self.vault_id, target.vault_id, unknown=in_vault)
             and _fits(self.item_id, target.item_id, unknown=unknown)
             and _fits(self.field_id, target.field_id, unknown=unknown)
-            and (not self.field_types or (unknown if field_type is None else field_type in self.field_types))
+            and _is_among(self.field_types, field_type, unknown=unknown)
+            and _is_among(self.sinks, target.sink, unknown=unknown)
+            # What goes through another sink goes to no host.
+            and _is_among(self.hosts, target.host, unknown=unknown and target.sink in {None, Sink.HTTP_REQUEST})
         )
 
     def opens(self, action: Action, target: Target) -> bool:
@@ -207,6 +226,10 @@ def _fits(named: str | None, known: str | None, *, unknown: bool) -> bool:
     if named is None:
         return True
     return unknown if known is None else named == known
+
+
+def _is_among(named: frozenset[WordT], known: WordT | None, *, unknown: bool) -> bool:
+    return not named or (unknown if known is None else known in named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,17 +252,21 @@ class Policy:
     Attributes:
         rules: The rules, in file order.
         reveal: What holds for a reveal by default, for every class.
+        use: What holds for a use without showing by default, for every class.
         other: What holds for every other action by default.
         budget: The reveal budget.
         requests: The raw requests that there may be.
+        openings: What is open for requests that hold secrets.
         closed: Why it denies everything (rule 2); None for a policy that is understood.
     """
 
     rules: tuple[PolicyRule, ...] = ()
     reveal: Mapping[PolicyClass, Verdict] = field(default_factory=lambda: REVEAL_DEFAULTS)
+    use: Mapping[PolicyClass, Verdict] = field(default_factory=lambda: USE_DEFAULTS)
     other: Mapping[Action, Verdict] = field(default_factory=lambda: ACTION_DEFAULTS)
     budget: Budget = field(default_factory=Budget)
     requests: tuple[RequestPattern, ...] = ()
+    openings: Openings = NO_OPENINGS
     closed: str | None = None
 
 
@@ -269,6 +296,7 @@ class Decision:
 _WHAT: Final = {
     Action.LIST: "listing",
     Action.REVEAL: "revealing this value",
+    Action.USE: "using this value",
     Action.CREATE: "creating this",
     Action.UPDATE: "changing this",
     Action.ARCHIVE: "archiving this",
@@ -323,7 +351,7 @@ def deny_early(action: Action, switches: Switches, policy: Policy = DEFAULTS) ->
         decision = decide(action, Target(), switches, policy)
         return decision if decision.verdict is Verdict.DENY else None
     for rule in policy.rules:
-        names = rule.classes or rule.field_types or rule.vault_id or rule.item_id or rule.field_id
+        names = rule.classes or rule.field_types or rule.vault_id or rule.item_id or rule.field_id or rule.sinks or rule.hosts
         if rule.verdict is Verdict.DENY and action in rule.actions and not names:
             return _decision(action, Verdict.DENY, rule.title)
     return None
@@ -344,9 +372,9 @@ def _shut(action: Action, switches: Switches, policy: Policy) -> Decision | None
 
 
 def _default(action: Action, target: Target, policy: Policy, options: str) -> Decision:
-    if action is Action.REVEAL:
-        found = target.policy_class
-        return _decision(action, policy.reveal[found], f"default: {found.value}", _way_out(action, target, None, options))
+    if action in BY_CLASS:
+        found, table = target.policy_class, policy.reveal if action is Action.REVEAL else policy.use
+        return _decision(action, table[found], f"default: {found.value}", _way_out(action, target, None, options))
     verdict = policy.other[action]
     if action is Action.ROTATE and verdict is Verdict.ALLOW:
         verdict = Verdict.ASK
@@ -366,7 +394,7 @@ def _way_out(action: Action, target: Target, rule: PolicyRule | None, options: s
         return f"{_CANT_ASK} Only changing rule {rule.number} of the operator's policy file allows it."
     if not target.verified:
         return f"{_CANT_ASK} In the operator's policy file, only a rule or default for UNVERIFIED allows it."
-    if action in UNAIMED or len(target.ids) < (_FIELD_DEPTH if action is Action.REVEAL else 1):
+    if action in UNAIMED or len(target.ids) < (_FIELD_DEPTH if action in BY_CLASS else 1):
         return f"{_CANT_ASK} The operator can allow it in the policy file, under [defaults]."
     about = "" if action is Action.REVEAL else f" --action {action.value}"
     return f"{_CANT_ASK} The operator can allow it: `r4-mcp policy allow r4://{'/'.join(target.ids)}{about}{options}`."

@@ -44,11 +44,12 @@ class Suggestions:
 NOTHING: Final = Suggestions((), 0)
 
 
-def suggest(within: str, typed: str, entries: Sequence[IndexedVault]) -> Suggestions:
+def suggest(within: str | None, typed: str, entries: Sequence[IndexedVault]) -> Suggestions:
     """Suggest vaults, a vault's items, or an item's fields.
 
     Args:
-        within: Empty for vaults, ``vault`` for its items, ``vault/item`` for its fields; parts as in a reference.
+        within: Empty for vaults, ``vault`` for its items, ``vault/item`` for its fields; parts as in a reference. None for the
+            names of items anywhere, which are words to search for and not parts.
         typed: The beginning of a name.
         entries: The visible vaults.
 
@@ -58,6 +59,8 @@ def suggest(within: str, typed: str, entries: Sequence[IndexedVault]) -> Suggest
         AmbiguousReferenceError: Several have; lists them.
     """
     vaults = [Named(entry.listed.id, entry.listed.name, entry) for entry in entries if _agrees(entry)]
+    if within is None:
+        return _names(typed, entries)
     if not within:
         # An unverified vault has a name too, though an unsigned one: the twin of a verified one must not steal its address.
         return _fitting(typed, vaults, [entry.listed.name for entry in entries])
@@ -65,6 +68,12 @@ def suggest(within: str, typed: str, entries: Sequence[IndexedVault]) -> Suggest
     found = match(place.vault, vaults, "vault", lambda vault: write_reference(vault.id))
     things = _inside(found, place)
     return _fitting(typed, things, [thing.name for thing in things])
+
+
+def _names(typed: str, entries: Sequence[IndexedVault]) -> Suggestions:
+    lines = (line for entry in entries if entry.vault is not None for line in entry.vault.summary.checkpoint.items)
+    names = {line.name for line in lines if display(line.name) == line.name}
+    return _fitting(typed, [Named(name, name, None) for name in names], ())
 
 
 def _inside(entry: IndexedVault, place: Reference) -> list[Named[None]]:

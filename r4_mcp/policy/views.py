@@ -377,6 +377,16 @@ class UpdatedItem:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """The answer to a request with secrets, masked; ``shown`` says how much of its body this is."""
+
+    status: int
+    headers: tuple[str, ...]
+    body: str | None
+    shown: Literal["whole", "cut", "not text", "withheld"]
+
+
+@dataclass(frozen=True, slots=True)
 class RawAnswer:
     """The answer to a raw request: HTTP status, JSON text (None for no body), and how much of it was replaced or left out."""
 

@@ -90,7 +90,12 @@ class Outcome:
     @property
     def text(self) -> str:
         """The payload as compact JSON."""
-        return json.dumps(self.payload, ensure_ascii=False, separators=(",", ":"))
+        return compact(self.payload)
+
+
+def compact(payload: dict[str, Any]) -> str:
+    """Return a payload as compact JSON, which is what models read."""
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
 
 
 class Dispatch:
@@ -154,6 +159,15 @@ class Dispatch:
         call = Call()
         outcome, _ = await self._logged(name, call, partial(self._work, work, call))
         return outcome
+
+    def may_leave(self, payload: dict[str, Any]) -> bool:
+        """Say whether a message that answers nobody may leave (rule 2)."""
+        try:
+            self._egress.check(payload)
+        except LeakBlockedError:
+            _log.error("egress blocked a notification")
+            return False
+        return True
 
     async def _logged(
         self, name: str, call: Call, run: Callable[[], Awaitable[Outcome]]

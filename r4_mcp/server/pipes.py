@@ -124,5 +124,14 @@ async def _read(lines: asyncio.StreamReader, incoming: MemoryObjectSendStream[Se
 async def _write(outgoing: MemoryObjectReceiveStream[SessionMessage], writer: asyncio.StreamWriter) -> None:
     async with outgoing:
         async for message in outgoing:
+            if _says_that_it_closed(message):
+                continue
             writer.write(message.message.model_dump_json(by_alias=True, exclude_unset=True).encode("utf-8") + b"\n")
             await writer.drain()
+
+
+def _says_that_it_closed(message: SessionMessage) -> bool:
+    # When its client has gone, the SDK answers calls that were under way with this error. The client may still read the last lines,
+    # and some break at an answer that they no longer wait for.
+    answer = message.message
+    return isinstance(answer, types.JSONRPCError) and answer.error.code == types.CONNECTION_CLOSED

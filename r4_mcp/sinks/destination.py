@@ -156,6 +156,24 @@ def cover(destination: Destination, item: str, websites: Sequence[str]) -> Cover
     )
 
 
+def plain_website(text: str) -> str:
+    """Return the plain spelling of a website that a person adds.
+
+    Args:
+        text: A host or URL, with ``*.`` where subdomains are meant. It is never quoted.
+
+    Raises:
+        DestinationRefusedError: Rule 6: it would cover nothing.
+    """
+    website = _website(text)
+    if website is None:
+        raise DestinationRefusedError(
+            "that is no website that could cover a URL",
+            next_step="Write it like https://api.example.com or https://*.example.com/v1.",
+        )
+    return str(website)
+
+
 def is_address(host: str) -> bool:
     """Say whether the host of a destination is an IP address."""
     return ":" in host or _NUMBER.fullmatch(host.rpartition(".")[2]) is not None

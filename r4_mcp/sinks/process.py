@@ -57,6 +57,7 @@ class Command:
         stdin: What it reads; without it, nothing.
         environment: The rest of its environment, by the operator's choice.
         seconds: Its deadline.
+        inherits_stdin: Whether it reads what this process would read, where ``stdin`` is not given.
     """
 
     argv: tuple[str, ...]
@@ -65,6 +66,7 @@ class Command:
     stdin: Secret[str] | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: SMALL_ENVIRONMENT)
     seconds: float = DEADLINE_SECONDS
+    inherits_stdin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ def _start(
             [_octets(text) for text in command.argv],
             cwd=command.folder,
             env=environment,
-            stdin=subprocess.DEVNULL if command.stdin is None else subprocess.PIPE,
+            stdin=subprocess.PIPE if command.stdin is not None else None if command.inherits_stdin else subprocess.DEVNULL,
             stdout=subprocess.DEVNULL if stdout is None else subprocess.PIPE,
             stderr=subprocess.DEVNULL if stderr is None else subprocess.PIPE,
             # The default would buffer what is read around it.

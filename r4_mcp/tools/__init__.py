@@ -10,6 +10,7 @@ from r4_mcp.tools.create_item import CREATE_ITEM
 from r4_mcp.tools.create_vault import CREATE_VAULT
 from r4_mcp.tools.describe_item import DESCRIBE_ITEM
 from r4_mcp.tools.exposure import EXPOSURE
+from r4_mcp.tools.http_request import HTTP_REQUEST
 from r4_mcp.tools.list_items import LIST_ITEMS
 from r4_mcp.tools.list_projects import LIST_PROJECTS
 from r4_mcp.tools.list_vaults import LIST_VAULTS
@@ -40,4 +41,5 @@ ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
     EXPOSURE,
     REPORT_GAP,
     MACHINE_REQUEST,
+    HTTP_REQUEST,
 )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, TypeAdapter, ValidationInfo, WithJsonSchema
@@ -97,10 +96,15 @@ class Tool(Generic[ArgumentsT]):
         return encoded
 
 
-@cache
+_ADAPTERS: Final[dict[type[object], TypeAdapter[Any]]] = {}
+
+
 def _adapter(result: type[object]) -> TypeAdapter[Any]:
     # Building one takes milliseconds, and each call needs its own tool's.
-    return TypeAdapter(result)
+    found = _ADAPTERS.get(result)
+    if found is None:
+        found = _ADAPTERS[result] = TypeAdapter(result)
+    return found
 
 
 def _plain(schema: JsonSchema, dropped: frozenset[str] = frozenset({"title"})) -> JsonSchema:

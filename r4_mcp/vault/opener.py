@@ -5,7 +5,8 @@ What this file does not do: decide whether a value may be shown. Whoever asks ha
 Rules:
 1. A vault's key is unwrapped once for each of its versions and kept in memory; values are not kept.
 2. What doesn't open with a kept key, or by an earlier proof of the vault, is fetched whole again before that counts: keys may
-   have been changed, and readers added. It must still be the same field of the same item, else whoever asked was told of another one.
+   have been changed, and readers added. It must still be the same field of the same item, else whoever asked was told of
+   another one.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from r4_mcp.core.wire import ProjectId
 from r4_mcp.machine.client import Body, Query, Received
+from r4_mcp.vault.exports import Exports
 from r4_mcp.vault.index import VaultIndex
 from r4_mcp.vault.locator import Locator
 from r4_mcp.vault.opener import VaultOpener
@@ -30,6 +31,7 @@ class VaultRuntime:
     Attributes:
         service: Its address, or a word for the embedded one.
         owner: The address and the access key: what names this agent's state on disk.
+        exports: Which fields the service says are marked for export.
         service_date: The time that the service told with its last answer, unverified.
         raw: Makes one raw request: method, checked path, query and body. What comes back is proven by nothing.
     """
@@ -48,5 +50,6 @@ class VaultRuntime:
     writer: VaultWriter
     rotation: Rotation
     recovery: Recovery
+    exports: Exports
     service_date: Callable[[], str | None]
     raw: Callable[[str, str, Query, Body | None], Awaitable[Received]]

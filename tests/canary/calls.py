@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from r4_mcp.core.wire import FieldType, ItemType
 
+from .elsewhere import elsewhere
 from .vaults import CANARIES, PLACES, PROJECT, REPORTED, SPARE, VALUED, Place, Planted, name_of
 
 Arguments = dict[str, Any]
@@ -66,6 +67,13 @@ def _report(_: int, planted: Planted) -> Arguments:
     return {"summary": "A gap", "details": planted.supplied[REPORTED].text, "desired_outcome": "None"}
 
 
+def _request(turn: int, _: Planted) -> Arguments:
+    used = Place(CANARIES, ItemType.LOGIN, FieldType.PASSWORD if turn else FieldType.TOTP)
+    # Credentials of the basic scheme carry whatever a password may be.
+    auth = {"username": "canary", "password": f"{{{{{used.reference}}}}}"}
+    return {"method": "POST", "url": f"{elsewhere()}/login", "auth": auth, "text": "hello"}
+
+
 RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
     "whoami": lambda *_: {},
     "list_projects": lambda turn, _: {"project": PROJECT} if turn % 2 else {},
@@ -74,6 +82,7 @@ RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
     "describe_item": lambda turn, _: {"reference": f"r4://{CANARIES}/{name_of(_KINDS[turn % len(_KINDS)])}"},
     "search_items": lambda turn, _: {"query": CANARIES if turn % 2 else name_of(_KINDS[0]), "limit": 3},
     "read_secret": _read,
+    "http_request": _request,
     "report_gap": _report,
     "exposure": lambda *_: {},
     "create_vault": lambda turn, _: {"name": f"New vault {turn}", "classification": "INTERNAL", "project": PROJECT},
@@ -93,6 +102,7 @@ TURNS: Final = {
     "list_vaults": 2,
     "list_items": 2,
     "search_items": 2,
+    "http_request": 2,
     "update_item": 2,
 }
 """Tool → turns in which its right arguments differ; one for every other tool."""

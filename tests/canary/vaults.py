@@ -37,6 +37,7 @@ from tests.doors import write_private
 from tests.switchboard import Switchboard, Tap
 
 from .canaries import Canary, existing, octets, private_key, value_of, word
+from .elsewhere import elsewhere
 
 CANARIES: Final = "Canaries"
 GUARDED: Final = "Guarded"
@@ -128,6 +129,7 @@ def plant(folder: Path) -> Planted:
     """Make the service, its agent and its canaries."""
     for part in ("keys", "home"):
         (folder / part).mkdir(mode=0o700, parents=True)
+    write_private(folder / "home" / "policy.toml", "[http_request]\nloopback_http = true\n")
     known, (operator_pem, agent_pem, *spare) = KnownSecrets(), [generate_private_key(_BITS) for _ in range(4)]
     store, agent_key = Store.open(folder / "service"), load_private_key(agent_pem)
     write_private(folder / "service" / OPERATOR_KEY_FILE, operator_pem.decode("ascii"))
@@ -158,7 +160,7 @@ def _item(vault: str, item: ItemType, values: Mapping[Place, Canary], known: Kno
     ]
     if item is ItemType.SSH_KEY:
         fields.append(FieldDraft(name_of(FieldType.FILE), FieldType.FILE, None))
-    return ItemDraft(name_of(item), item, ["https://www.example.com"], fields)
+    return ItemDraft(name_of(item), item, ["https://www.example.com", elsewhere()], fields)
 
 
 def _vault_keys(store: Store, key: PrivateKey, known: KnownSecrets, vaults: Mapping[str, VaultId]) -> list[Canary]:

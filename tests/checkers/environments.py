@@ -34,9 +34,9 @@ class UnfetchedError(Exception):
 
 
 def cache_folder() -> Path:
-    """Return the folder of all environments: ``$R4_CHECKERS_CACHE``, else ``.cache`` beside this file."""
+    """Return the folder of all environments: ``$R4_CHECKERS_CACHE``, else one in the user's cache."""
     named = os.environ.get("R4_CHECKERS_CACHE")
-    return Path(named).resolve() if named else Path(__file__).with_name(".cache")
+    return Path(named).resolve() if named else Path.home() / ".cache" / "r4-mcp-checkers"
 
 
 def python_programs(name: str) -> Path:

@@ -5,34 +5,36 @@ What this file does not do: judge what a checker says.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from r4_mcp.emulator.embedded import open_embedded
-from r4_mcp.errors import InternalError
 from r4_mcp.policy.audit_format import CURRENT
+from r4_mcp.policy.rules import DEFAULTS, Switches
 from r4_mcp.secret import KnownSecrets
+from r4_mcp.server.dispatch import is_visible
+from r4_mcp.tools import ALL_TOOLS
 from tests.cli.running import COMMAND, Ended
 from tests.doors import BITS
 
 SERVER: Final = (*COMMAND, "serve", "--local")
+VISIBLE_TOOLS: Final = [tool.name for tool in ALL_TOOLS if is_visible(tool, Switches(), lambda: DEFAULTS)]
+"""What is listed where the operator wrote no policy."""
 SECONDS: Final = 150.0
 """How long a checker may take."""
 
 
 @dataclass(frozen=True)
 class User:
-    """Whoever runs a checker: a home folder with an embedded vault in it.
-
-    The vault is found by ``HOME`` alone, because the official SDK hands a server that it starts no other variable of ours.
+    """Whoever runs a checker.
 
     Attributes:
-        home: The home folder.
+        home: The home folder, with an embedded vault in the default ``R4_HOME``. It is found by ``HOME`` alone: the official SDK
+            hands a server that it starts no variable of ours.
         work: Where the checker runs and may leave files.
     """
 
@@ -41,12 +43,12 @@ class User:
 
     @property
     def state(self) -> Path:
-        """The default of ``R4_HOME``."""
+        """The default ``R4_HOME``."""
         return self.home / ".r4"
 
-    def run(self, command: Sequence[str]) -> Ended:
+    def run(self, *command: str) -> Ended:
         """Run a checker to its end."""
-        # Node's programs start others by the name `node`.
+        # A program of npm starts others by the name `node`.
         path = os.pathsep.join([str(Path(command[0]).parent), os.environ["PATH"]])
         done = subprocess.run(
             command,
@@ -59,15 +61,17 @@ class User:
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def outcomes(self) -> list[str]:
-        """Return how each call ended, by the server's own record of it."""
-        lines = (self.state / "audit" / CURRENT).read_text().splitlines()
-        return [outcome_of(line) for line in lines]
+
+def outcomes(state: Path) -> list[tuple[str, str]]:
+    """Return each call's tool and how it ended, by the server's own record in its ``R4_HOME``."""
+    lines = (state / "audit" / CURRENT).read_text().splitlines()
+    return [(line["tool"], line["outcome"]) for line in map(json.loads, lines)]
 
 
-def outcome_of(line: str) -> str:
-    """Return the outcome that a line of the audit log names."""
-    import json  # noqa: PLC0415 - placeholder
-
-    outcome: str = json.loads(line)["outcome"]
-    return outcome
+def new_user(folder: Path) -> User:
+    """Make a user; their embedded vault has a small key, which is quicker to make."""
+    user = User(folder / "home", folder / "work")
+    user.work.mkdir()
+    user.state.mkdir(mode=0o700, parents=True)
+    open_embedded(user.state / "local", KnownSecrets(), bits=BITS)
+    return user

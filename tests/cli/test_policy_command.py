@@ -267,6 +267,7 @@ async def test_what_decides_is_explained_for_a_field(operator: Operator) -> None
     assert lines[1:] == [
         "class INTERNAL, from verified metadata",
         "  deny   reveal     policy rule 1 (type TOTP)",
+        "  allow  use        default: INTERNAL",
         "  allow  create     an item in this vault: default: create",
         "  allow  update     this item: default: update",
         "  ask    archive    this item: policy rule 2 (class INTERNAL)",
@@ -296,7 +297,8 @@ async def test_a_vault_is_explained_at_its_strictest(operator: Operator) -> None
     operator.write('[[rule]]\naction = "reveal"\ndecision = "deny"\nfield_type = "TOTP"\n')
     lines = await operator.explain("r4://Engineering")
     assert lines[2] == "  deny   reveal     what it holds, at the strictest: policy rule 1 (type TOTP)"
-    assert lines[4:6] == [
+    assert lines[3] == "  allow  use        what it holds, at the strictest: default: INTERNAL"
+    assert lines[5:7] == [
         "  allow  update     an item of this vault, at the strictest: default: update",
         "  allow  archive    this vault: default: archive",
     ]
@@ -306,7 +308,10 @@ async def test_switches_are_explained_first(world: World) -> None:
     """They win over the rules, and check says so as well."""
     operator = Operator(world, R4_NO_REVEAL="1", R4_READ_ONLY="1")
     lines = await operator.explain("r4://Public%20Site/CDN/Purge%20Token")
-    assert [line[:7].strip() for line in lines[2:]] == ["deny"] * 4 + ["allow", "allow", "deny", "allow", "deny"]
+    assert [line[:7].strip() for line in lines[2:]] == [
+        *("deny", "allow", "deny", "deny", "deny"),
+        *("allow", "allow", "deny", "allow", "deny"),
+    ]
     assert sum("R4_NO_REVEAL" in line for line in lines) == 1
     assert sum("R4_READ_ONLY" in line for line in lines) == 5
     assert [line.split()[0] for line in operator.check()[1:3]] == ["R4_READ_ONLY", "R4_NO_REVEAL"]
@@ -324,6 +329,12 @@ def test_check_without_a_file_prints_the_defaults(operator: Operator) -> None:
         "     ask    reveal     class CONFIDENTIAL",
         "     deny   reveal     class CUI",
         "     ask    reveal     class UNVERIFIED",
+        "     allow  use        class PUBLIC",
+        "     allow  use        class INTERNAL",
+        "     allow  use        class UNCLASSIFIED",
+        "     ask    use        class CONFIDENTIAL",
+        "     deny   use        class CUI",
+        "     deny   use        class UNVERIFIED",
         "     allow  list",
         "     allow  create",
         "     allow  update",

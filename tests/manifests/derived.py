@@ -13,6 +13,7 @@ import r4_mcp
 from r4_mcp.cli.hosts.entry import starting_command
 from r4_mcp.cli.hosts.places import HOSTS, Form, Host
 from r4_mcp.config import SETTINGS
+from r4_mcp.server.prompt_texts import ALL_PROMPTS, Prompt
 from r4_mcp.tools import ALL_TOOLS
 from tests.cli.running import run_here
 
@@ -65,7 +66,15 @@ def bundle() -> dict[str, Any]:
     document: dict[str, Any] = json.loads(BUNDLE.read_text())
     document["version"] = r4_mcp.__version__
     document["tools"] = [{"name": tool.name, "description": tool.title} for tool in ALL_TOOLS]
+    document["prompts"] = [_bundled(prompt) for prompt in ALL_PROMPTS]
     return document
+
+
+def _bundled(prompt: Prompt) -> dict[str, Any]:
+    names = [one.name for one in prompt.arguments]
+    # The host puts in what was typed; the server quotes it when the prompt is got from there.
+    text = prompt.text({name: f"${{arguments.{name}}}" for name in names}, {tool.name for tool in ALL_TOOLS})
+    return {"name": prompt.name, "description": prompt.description, "arguments": names, "text": text}
 
 
 def ready_path(host: Host) -> Path:

@@ -14,6 +14,7 @@ import pytest
 import r4_mcp
 from r4_mcp.cli.hosts.places import HOSTS, Form, Host
 from r4_mcp.config import SETTINGS
+from r4_mcp.server.prompt_texts import ALL_PROMPTS
 from r4_mcp.tools import ALL_TOOLS
 
 from .derived import BUNDLE, FOLDER, ICON, REPOSITORY, SERVER, bundle, ready_configuration, ready_path, server, written
@@ -57,6 +58,16 @@ def test_the_bundle_is_the_codes() -> None:
     """Version, and every tool with its title."""
     assert BUNDLE.read_bytes() == written(bundle()), HOW
     assert [tool["name"] for tool in read(BUNDLE)["tools"]] == [tool.name for tool in ALL_TOOLS]
+
+
+def test_the_bundle_lists_every_prompt() -> None:
+    """With a text in which each argument has its place: version 0.4 of the bundle's manifest wants both."""
+    listed = {prompt["name"]: prompt for prompt in read(BUNDLE)["prompts"]}
+    assert list(listed) == [prompt.name for prompt in ALL_PROMPTS]
+    for prompt in ALL_PROMPTS:
+        entry = listed[prompt.name]
+        assert entry["arguments"] == [one.name for one in prompt.arguments]
+        assert re.findall(r"\$\{arguments\.(\w+)\}", entry["text"]) == entry["arguments"]
 
 
 def test_the_bundle_asks_for_settings_that_exist() -> None:

@@ -311,7 +311,7 @@ def test_what_is_denied_before_the_target_is_known(row: str) -> None:
     assert denial is None or (denial.verdict is DENY and rule is not None and rule in denial.reason)
 
 
-@pytest.mark.parametrize("action", UNAIMED)
+@pytest.mark.parametrize("action", sorted(UNAIMED))
 def test_a_default_denies_early_what_is_aimed_at_nothing(action: Action) -> None:
     """Nothing else would ask about it later."""
     denial = deny_early(action, OFF, Policy(other={**ACTION_DEFAULTS, action: DENY}))

@@ -16,6 +16,7 @@ from r4_mcp.policy.policy_file import MAX_SIZE
 from r4_mcp.policy.policy_text import MAX_NAME, parse_policy
 from r4_mcp.policy.rules import (
     ACTION_DEFAULTS,
+    BY_CLASS,
     DEFAULTS,
     REVEAL_DEFAULTS,
     Action,
@@ -93,7 +94,7 @@ def test_every_action_can_be_denied(action: Action) -> None:
     """By a rule, and what has a default of its own by that; a new action is not forgotten here."""
     (rule,) = parse_policy(f'[[rule]]\naction = "{action.value}"\ndecision = "deny"\n'.encode()).rules
     assert (rule.actions, rule.verdict) == (frozenset({action}), Verdict.DENY)
-    assert (action in ACTION_DEFAULTS) is (action is not Action.REVEAL)
+    assert (action in ACTION_DEFAULTS) is (action not in BY_CLASS)
     if action in ACTION_DEFAULTS:
         policy = parse_policy(f'[defaults]\n{action.value} = "deny"\n'.encode())
         assert policy.other == {**ACTION_DEFAULTS, action: Verdict.DENY}
@@ -118,7 +119,7 @@ REFUSED: Final[dict[str, tuple[str | bytes, str]]] = {
     "a line without end": (f"# {'x' * 2000}\n[budget]\n", "line 1 is longer than"),
     "a key twice": (rule_with('decision = "allow"'), "line 4 has a key or table that is there twice"),
     "a table twice": ("[budget]\n[defaults]\n[budget]\n", "line 3 has a key or table that is there twice"),
-    "an unknown table": ("[sinks]\n", "the file has an unknown key sinks; known are budget, defaults, machine_request, rule"),
+    "an unknown table": ("[sinks]\n", "the file has an unknown key sinks; known are budget, defaults, http_request, machine_request, rule"),
     "an unknown key at the top": (f'version = "{CANARY}"\n', "the file has an unknown key version"),
     "an unknown key of a rule": (rule_with(f'verdict = "{CANARY}"'), "rule 1 has an unknown key verdict"),
     "an unknown key of the second rule": (ONE_RULE + rule_with('vautl = "x"'), "rule 2 has an unknown key vautl"),

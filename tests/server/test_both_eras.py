@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import anyio
+import mcp
+import mcp_types as types
 import pytest
+from starlette.responses import Response
 
 from r4_mcp.cli import wiring
 from r4_mcp.config import read_settings
 from r4_mcp.core.keys import PrivateKey
+from r4_mcp.server.prompt_texts import ALL_PROMPTS
 from r4_mcp.tools import ALL_TOOLS
-from tests.doors import ERAS, Door, Era, Person, World, in_memory, local_environment, open_world, subprocess
-from tests.switchboard import Switchboard
+from tests.doors import CALL_SECONDS, ERAS, Door, Era, Person, World, in_memory, local_environment, open_world, subprocess
+from tests.switchboard import Exchange, Switchboard
 from tests.tools.schemas import check_result
 
 Way = Literal["memory", "http", "local"]
@@ -43,7 +49,8 @@ async def opened(way: Way, era: Era, world: World, stderr: Path) -> AsyncIterato
 async def drive(door: Door) -> dict[str, dict[str, Any]]:
     """Call every tool once in an order that makes sense; returns the results by tool.
 
-    All but ``machine_request``: no door here has anything that a policy could list; ``test_machine_request`` plays a service.
+    All but ``machine_request`` and ``http_request``, which need a service of their own: ``test_machine_request`` and ``tests/use``
+    play one.
     """
     results = {"create_vault": await door.ok("create_vault", name="Era Vault", classification="INTERNAL")}
     vault = results["create_vault"]["reference"]
@@ -107,7 +114,7 @@ async def test_every_tool_gives_the_same_shape_through_every_door(
     """A result has its schema, and the members and types that the in-memory modern door gives."""
     async with opened(way, era, world, tmp_path / "stderr") as door:
         results = await drive(door)
-    assert set(results) == {tool.name for tool in ALL_TOOLS if not tool.requests}
+    assert set(results) == {tool.name for tool in ALL_TOOLS if not tool.requests} - {"http_request"}
     for name, payload in results.items():
         check_result(name, payload)
         given, wanted = shape(payload), shape(reference[name])
@@ -203,6 +210,68 @@ async def test_calls_may_overlap(way: Way, era: Era, world: World, tmp_path: Pat
             for number in range(12):
                 tasks.start_soon(call, number)
     assert [min(answers[number]) for number in range(12)] == ["next_cursor", "code", "agent"] * 4
+
+
+@every_era
+@every_way
+async def test_what_is_no_tool_agrees_with_the_tools_through_every_door(way: Way, era: Era, world: World, tmp_path: Path) -> None:
+    """Resources are the tools' listings, completion suggests their names, and prompts are all there."""
+    async with opened(way, era, world, tmp_path / "stderr") as door:
+        client = door.client
+        vaults = (await door.ok("list_vaults"))["vaults"]
+        listed = (await client.list_resources()).resources
+        assert [resource.uri for resource in listed] == ["r4-index://vaults", *(line["reference"] for line in vaults)]
+        for resource, line in zip(listed[1:], vaults, strict=True):
+            (content,) = (await client.read_resource(resource.uri)).contents
+            assert isinstance(content, types.TextResourceContents)
+            assert json.loads(content.text) == await door.ok("list_items", vault=line["reference"])
+        (vault, item) = (await client.list_resource_templates()).resource_templates
+        assert (vault.uri_template, item.uri_template) == ("r4://{vault}", "r4://{vault}/{item}")
+        reference = types.ResourceTemplateReference(uri=vault.uri_template)
+        suggested = (await client.complete(reference, {"name": "vault", "value": ""})).completion.values
+        assert sorted(f"r4://{part}" for part in suggested) == sorted(line["reference"] for line in vaults)
+        assert [prompt.name for prompt in (await client.list_prompts()).prompts] == [prompt.name for prompt in ALL_PROMPTS]
+        assert (await client.get_prompt("onboard-this-agent")).messages
+        assert client.instructions is not None
+        assert len(client.instructions) < 600
+
+
+CANCELLED: Final[dict[str, Callable[[mcp.Client], Coroutine[Any, Any, object]]]] = {
+    "resource_read": lambda client: client.read_resource("r4://Production"),
+    "resource_list": lambda client: client.list_resources(),
+    "completion": lambda client: client.complete(
+        types.ResourceTemplateReference(uri="r4://{vault}"), {"name": "vault", "value": ""}
+    ),
+}
+
+
+@every_era
+@pytest.mark.parametrize("way", ["memory", "http"])
+@pytest.mark.parametrize("what", CANCELLED)
+async def test_what_waits_for_the_service_can_be_cancelled(what: str, way: Way, era: Era, world: World, tmp_path: Path) -> None:
+    """It ends while the service is silent, the log has it, and the next one is answered."""
+    held, loop, release = anyio.Event(), asyncio.get_running_loop(), threading.Event()
+
+    async def hold(_: Exchange) -> Response | None:
+        loop.call_soon_threadsafe(held.set)
+        await anyio.to_thread.run_sync(release.wait)
+        return None
+
+    async with opened(way, era, world, tmp_path / "stderr") as door:
+        await door.ok("whoami")
+        world.tap.intercept = hold
+        with anyio.fail_after(CALL_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(CANCELLED[what], door.client)
+                await held.wait()
+                tasks.cancel_scope.cancel()
+        world.tap.intercept = None
+        release.set()
+        await CANCELLED[what](door.client)
+    log = [json.loads(line) for line in (world.home / "audit" / "audit.jsonl").read_text().splitlines()]
+    assert sorted((line["tool"], line["outcome"]) for line in log) == sorted(
+        [("whoami", "ok"), (what, "cancelled"), (what, "ok")]
+    )
 
 
 def test_the_embedded_door_is_wired_as_the_command_line_wires_it(world: World) -> None:

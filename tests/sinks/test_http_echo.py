@@ -102,6 +102,7 @@ async def test_a_compressed_body_is_opened_and_masked(coding: str, encode: Calla
         ("gzip", PLAIN.encode()),
         ("deflate", PLAIN.encode()),
     ],
+    ids=["br", "zstd", "gzip twice", "no gzip", "no deflate"],
 )
 async def test_what_can_not_be_opened_is_told_by_its_size(coding: str, body: bytes) -> None:
     """Another coding, two of them, or one that is not there."""

@@ -21,7 +21,7 @@ from .snapshots import FOLDER, served, unconfigured
 
 LISTING: Final = frozenset({"whoami", "list_projects", "list_vaults", "list_items", "search_items", "describe_item", "exposure"})
 WRITING: Final = frozenset({"create_vault", "create_item", "update_item", "archive_item", "archive_vault", "rotate_key"})
-DESTRUCTIVE: Final = frozenset({"update_item", "archive_item", "archive_vault", "rotate_key", "machine_request"})
+DESTRUCTIVE: Final = frozenset({"update_item", "archive_item", "archive_vault", "rotate_key", "machine_request", "http_request"})
 UNLISTED: Final = frozenset({"machine_request"})
 """Hidden where the policy lists no request, as in every world here."""
 

@@ -123,6 +123,12 @@ RIGHT: Final[dict[str, dict[str, Any]]] = {
     "archive_item": {"reference": ITEM},
     "archive_vault": {"reference": "r4://Personal%20Sandbox"},
     "report_gap": {"summary": "s", "details": "d"},
+    # Right but for where it goes: nothing leaves this machine. What is lacking shows before.
+    "http_request": {
+        "method": "GET",
+        "url": "https://elsewhere.example",
+        "auth": {"bearer": "{{r4://Engineering/Sentry/Auth%20Token}}"},
+    },
 }
 """Right arguments of every tool that asks the service, in an order in which each finds what it needs."""
 
@@ -171,7 +177,7 @@ async def test_whoami_says_what_a_missing_permission_costs(lacking: tuple[Permis
     for reason in told.values():
         assert lacking[0].value in reason
         assert "the operator who manages this agent in R4 can grant" in reason
-    assert {code for tool, code in codes.items() if tool not in told} <= {"ok", "not_found"}
+    assert {code for tool, code in codes.items() if tool not in told} <= {"ok", "not_found", "destination_refused"}
 
 
 @pytest.mark.parametrize("held", [("machine.all",), ("machine.vault.all", "machine.agent.all")])

@@ -1,0 +1,35 @@
+"""The official Inspector finds no error in the tools' schemas, in both protocol eras."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from .environments import node_program
+from .running import SERVER, VISIBLE_TOOLS, User, outcomes
+
+pytestmark = pytest.mark.checkers
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_inspector_finds_no_error_in_the_schemas(user: User, era: str) -> None:
+    """Its strict lint ends with status 6 where there is an error; warnings are counted, not refused."""
+    inspector = [*node_program("inspector"), "--cli", "--protocol-era", era]
+    ended = user.run(*inspector, "--method", "tools/list", "--strict", *SERVER)
+    assert ended.status == 0, ended.err
+    assert re.search(r"^0 errors, ", ended.err, re.MULTILINE), ended.err[-500:]
+    listed = {tool["name"] for tool in json.loads(ended.out)["tools"]}
+    assert listed == set(VISIBLE_TOOLS)
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_inspector_calls_a_tool(user: User, era: str) -> None:
+    """Its text is the compact JSON of its structured content."""
+    inspector = [*node_program("inspector"), "--cli", "--protocol-era", era]
+    ended = user.run(*inspector, "--method", "tools/call", "--tool-name", "list_vaults", *SERVER)
+    assert ended.status == 0, ended.err
+    result = json.loads(ended.out)
+    assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+    assert outcomes(user.state) == [("list_vaults", "ok")]
