@@ -131,7 +131,7 @@ async def _write(outgoing: MemoryObjectReceiveStream[SessionMessage], writer: as
 
 
 def _says_that_it_closed(message: SessionMessage) -> bool:
-    # When its client has gone, the SDK answers calls that were under way with this error. The client may still read the last lines,
-    # and some break at an answer that they no longer wait for.
+    # When its client has gone, the SDK answers calls that were under way with this error. The client may still read the last
+    # lines, and some break at an answer that they no longer wait for.
     answer = message.message
     return isinstance(answer, types.JSONRPCError) and answer.error.code == types.CONNECTION_CLOSED
