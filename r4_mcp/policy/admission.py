@@ -197,13 +197,13 @@ class Admission:
         if self._parts.runtime is not None:
             await self._parts.runtime.recovery.recheck()
 
-    def refuse_where_closed(self) -> None:
-        """Refuse what asks the service nothing where listing is denied.
+    def refuse_where_closed(self, action: Action = Action.LIST) -> None:
+        """Refuse, before the service is asked anything, what is denied whatever it is aimed at.
 
         Raises:
             DeniedError: It is.
         """
-        denial = deny_early(Action.LIST, self._parts.switches, self._parts.policy())
+        denial = deny_early(action, self._parts.switches, self._parts.policy())
         if denial is not None:
             raise DeniedError(denial.reason)
 

@@ -84,6 +84,7 @@ class Using(Doorway):
             AddressRefusedError: The host's address may not be dialled.
             R4Error: Not found, ambiguous, not verified, not readable, not configured, unreachable, or late.
         """
+        self._admission.refuse_where_closed(Action.USE)
         openings = self._parts.policy().openings
         request = draft.composed(parse(draft.url, loopback_http=openings.loopback_http))
         if not request.references:

@@ -144,7 +144,12 @@ class Dispatch:
     async def call(self, name: str, arguments: Mapping[str, object] | None, call: Call | None = None) -> Outcome:
         """Run one call, and log it before its answer leaves (rule 4). Never raises but for cancellation."""
         call, tool = call or Call(), self._by_name.get(name)
-        outcome, unlogged = await self._logged(self._told(name), call, partial(self._run, name, arguments or {}, call))
+
+        async def run() -> Outcome:
+            # A function of its own: unlike a ``partial``, it does not show the arguments when something prints it.
+            return await self._run(name, arguments or {}, call)
+
+        outcome, unlogged = await self._logged(self._told(name), call, run)
         if unlogged is not None and not outcome.is_error and tool is not None and tool.reveals:
             return self._refusal(unlogged)
         return outcome

@@ -1,6 +1,7 @@
 """A website on loopback that says back all that it is told: the worst place for a value to go by right.
 
-What this file does not do: end. It is a daemon thread of the process that plants.
+What this file does not do: end, since it is a daemon thread of the process that plants; or say anything back in a header. The HTTP
+library quotes headers in its debug records, which the command line keeps off and the sweep turns on; ``tests/use`` looks at headers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ class _Echo(BaseHTTPRequestHandler):
         said = str(self.headers).encode() + body
         self.send_response(200)
         self.send_header("content-length", str(len(said)))
-        self.send_header("x-request-id", self.headers.get("authorization", ""))
         self.end_headers()
         self.wfile.write(said)
 

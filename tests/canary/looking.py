@@ -35,14 +35,13 @@ from .wire import Message, Wire
 _SERVED: Final = frozenset({"machine/client.py:_once:received", "machine/client.py:_refuse:body"})
 """Locals that hold what the service said (rule 4)."""
 
-_INCOMING: Final = re.compile(r"server/(app|approval)\.py:\w+:(ctx|params)")
+_INCOMING: Final = re.compile(r"server/(app|approval|changes)\.py:\w+:(ctx|params)")
 """Locals that are objects of the SDK, which hold the request as it came; a cancellation passes them."""
 
 _GIVEN: Final = ("supplied ", REJECTED_VALUE)
 OPEN: Final[Mapping[str, tuple[str, ...]]] = {
-    "machine/client.py:_call:sent": ("API secret",),
+    "machine/client.py:_send:sent": ("API secret",),
     "server/dispatch.py:call:arguments": _GIVEN,
-    "server/dispatch.py:_outcome:arguments": _GIVEN,
     "server/dispatch.py:_run:arguments": _GIVEN,
     "server/dispatch.py:_parse:arguments": _GIVEN,
     "core/envelope.py:encode_value:value": (REJECTED_VALUE,),

@@ -23,7 +23,7 @@ from .table import COVERED, PACKAGE, guards_of
 MUTANT_SECONDS: Final = 240
 """A mutant that hangs its tests is noticed, too."""
 
-_PYTEST: Final = ("-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly")
+_PYTEST: Final = ("-m", "pytest", "-n", "0", "-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly")
 _COPIED: Final = ("r4_mcp", "tests")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 from typing import Any, Final
 
 import mcp_types as types
@@ -12,11 +13,11 @@ import pytest
 from r4_mcp.core.wire import Classification
 from r4_mcp.policy.using import MAX_REFERENCES
 from r4_mcp.sinks.masking import mark
-from tests.doors import ERAS, Era, Person, World, in_memory
+from tests.doors import ERAS, Era, Person, World, in_memory, subprocess, text_of, write_private
 from tests.sinks.services import serving, whole
 from tests.tools.schemas import check_result
 
-from .looking import require_nowhere
+from .looking import require_absent, require_nowhere
 from .services import PIN, USER, VALUES, echo, gatekeeper, office, redirecting, reference, slot
 
 CALLS: Final[dict[str, dict[str, Any]]] = {
@@ -248,3 +249,30 @@ async def test_the_class_decides_where_no_rule_does(
         else:
             await door.refused("http_request", code, **call)
     assert len(there.service.received) == (code is None)
+
+
+@pytest.mark.stdio
+async def test_the_real_program_shows_nothing_either(world: World, tmp_path: Path) -> None:
+    """A subprocess over stdio, as hosts start it; its stderr is looked through too."""
+    async with office(world, echo) as there:
+        async with subprocess(world.environment, stderr=tmp_path / "stderr") as door:
+            answer = await door.ok("http_request", method="GET", url=there.url(), auth={"bearer": slot("Token")})
+            assert mark(reference("Token")) in answer["body"]
+        require_absent("\n".join(door.raw), "the transcript")
+        require_absent((tmp_path / "stderr").read_text(), "stderr")
+
+
+@pytest.mark.parametrize(("broken", "code"), [("ledger", "file_access"), ("policy", "denied"), ("trust store", "file_access")])
+async def test_what_can_not_be_noted_or_judged_is_not_used(broken: str, code: str, world: World) -> None:
+    """A damaged ledger, policy or memory: nothing is sent."""
+    async with office(world, echo) as there, in_memory(world.environment) as door:
+        call = {"method": "GET", "url": there.url(), "auth": {"bearer": slot("Token")}}
+        await door.ok("http_request", **call)
+        if broken == "policy":
+            write_private(world.home / "policy.toml", "[http_request]\nloopback_http = 1\n")
+        else:
+            (path,) = world.home.rglob("exposure-*.json" if broken == "ledger" else "*trust*.json")
+            path.write_text("{}")
+        refused = await door.result("http_request", call)
+        assert json.loads(text_of(refused))["code"] == code
+    assert len(there.service.received) == 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from typing import Final
 
@@ -13,8 +16,8 @@ from r4_mcp.emulator.drafts import FieldDraft
 from r4_mcp.machine.contract import Level
 from r4_mcp.secret import SecretKind
 from r4_mcp.sinks.masking import mark
-from tests.cli.running import Ended, run, run_at_terminal
-from tests.doors import World, write_private
+from tests.cli.running import COMMAND, SECONDS, Ended, run, run_at_terminal, run_here
+from tests.doors import World, local_environment, write_private
 
 from .looking import require_absent
 from .services import PASSWORD, PIN, SEED, TOKEN, USER
@@ -134,3 +137,26 @@ def test_what_the_policy_denies_is_denied_and_every_use_is_noted(quay: World) ->
     ledger = json.loads(run("exposure", "--json", environment=quay.environment).out)
     assert {(row["how"], row["count"]) for row in ledger["used"]} == {("run", 1)}
     assert len(ledger["used"]) == 2
+
+
+def test_ctrl_c_ends_the_program_and_its_group(quay: World) -> None:
+    """The status says so, and no process is left."""
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    command = [*COMMAND, "run", "--env", f"T={ref('Token')}", "--", sys.executable, "-c", code]
+    with subprocess.Popen(command, env=dict(quay.environment), stdout=subprocess.PIPE, start_new_session=True) as running:
+        assert running.stdout is not None
+        child = int(running.stdout.readline())
+        running.send_signal(signal.SIGINT)
+        assert running.wait(SECONDS) == 130
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_it_works_with_the_embedded_vault(world: World) -> None:
+    """Filled by ``put``, used by ``run``."""
+    environment = local_environment(world)
+    put = run_here("put", "--local", "r4://Work/Crane/token", environment=environment, stdin=TOKEN.encode())
+    assert put.status == 0, put.err
+    program = ("--", sys.executable, "-c", SHOW)
+    ended = run("run", "--local", "--env", "T=r4://Work/Crane/token", *program, environment=environment)
+    assert (ended.status, ended.out) == (7, mark("r4://Work/Crane/token") + "\n")

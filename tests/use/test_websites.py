@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
+from r4_mcp.core.wire import Classification
 from r4_mcp.emulator.app import create_app
 from r4_mcp.emulator.faults import FAULTS
 from r4_mcp.emulator.faults_contents import ELSEWHERE
@@ -169,3 +171,17 @@ async def test_damaged_bindings_are_told_and_nothing_is_sent(world: World) -> No
             )
             assert "r4-mcp bind" in told["next_step"]
     assert there.service.received == []
+
+
+async def test_the_way_out_that_a_refusal_names_works(world: World) -> None:
+    """Where a person would be asked and nobody is there, the operator allows the use of this field, and of no other."""
+    async with office(world, echo, classification=Classification.CONFIDENTIAL) as there, in_memory(world.environment) as door:
+        call = {"method": "GET", "url": there.url(), "auth": {"bearer": slot("Token")}}
+        told = await door.refused("http_request", "approval_required", **call)
+        line = re.search(r"`r4-mcp (policy allow \S+ --action use)`", told["next_step"])
+        assert line is not None
+        allowed = await command(there, *line[1].split(), "--yes")
+        assert allowed.status == 0, allowed.err
+        assert (await door.ok("http_request", **call))["status"] == 200
+        other = {**call, "auth": {"bearer": slot("Pin")}}
+        await door.refused("http_request", "approval_required", **other)
