@@ -1,7 +1,8 @@
 """A website on loopback that says back all that it is told: the worst place for a value to go by right.
 
-What this file does not do: end, since it is a daemon thread of the process that plants; or say anything back in a header. The HTTP
-library quotes headers in its debug records, which the command line keeps off and the sweep turns on; ``tests/use`` looks at headers.
+What this file does not do: end, since it is a daemon thread of the process that plants; or say anything back in a header. The
+HTTP library quotes headers in its debug records, which the command line keeps off and the sweep turns on; ``tests/use`` looks
+at headers.
 """
 
 from __future__ import annotations

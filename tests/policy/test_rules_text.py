@@ -119,7 +119,10 @@ REFUSED: Final[dict[str, tuple[str | bytes, str]]] = {
     "a line without end": (f"# {'x' * 2000}\n[budget]\n", "line 1 is longer than"),
     "a key twice": (rule_with('decision = "allow"'), "line 4 has a key or table that is there twice"),
     "a table twice": ("[budget]\n[defaults]\n[budget]\n", "line 3 has a key or table that is there twice"),
-    "an unknown table": ("[sinks]\n", "the file has an unknown key sinks; known are budget, defaults, http_request, machine_request, rule"),
+    "an unknown table": (
+        "[sinks]\n",
+        "the file has an unknown key sinks; known are budget, defaults, http_request, machine_request, rule",
+    ),
     "an unknown key at the top": (f'version = "{CANARY}"\n', "the file has an unknown key version"),
     "an unknown key of a rule": (rule_with(f'verdict = "{CANARY}"'), "rule 1 has an unknown key verdict"),
     "an unknown key of the second rule": (ONE_RULE + rule_with('vautl = "x"'), "rule 2 has an unknown key vautl"),

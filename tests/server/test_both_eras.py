@@ -49,8 +49,8 @@ async def opened(way: Way, era: Era, world: World, stderr: Path) -> AsyncIterato
 async def drive(door: Door) -> dict[str, dict[str, Any]]:
     """Call every tool once in an order that makes sense; returns the results by tool.
 
-    All but ``machine_request`` and ``http_request``, which need a service of their own: ``test_machine_request`` and ``tests/use``
-    play one.
+    All but ``machine_request`` and ``http_request``: no door here has the service that they need; ``test_machine_request`` and
+    ``tests/use`` play one.
     """
     results = {"create_vault": await door.ok("create_vault", name="Era Vault", classification="INTERNAL")}
     vault = results["create_vault"]["reference"]
