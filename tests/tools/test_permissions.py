@@ -279,6 +279,18 @@ async def test_the_reveal_budget_follows_the_policy(world: World) -> None:
         await door.ok("read_secret", **reading)
 
 
+async def test_a_vault_that_could_not_be_opened_is_not_made(world: World) -> None:
+    """Who may write but read no keys is told before anything is there, and nothing stays half done."""
+    agent_id, environment = world.new_agent((Permission.AGENT, Permission.VAULT_READ, Permission.VAULT_WRITE))
+    async with in_memory(environment, answer=Person()) as door:
+        told = await door.refused("create_vault", "permission_denied", name="Sealed")
+        assert "machine.vault.secret.read" in told["message"]
+        assert "POST /vault" not in world.tap.lines()
+        world.seeded.operator.grant_permission(agent_id, Permission.SECRET_READ)
+        await door.ok("rotate_key")
+        await door.ok("create_vault", name="Sealed")
+
+
 @pytest.mark.stdio
 async def test_the_way_out_works_when_it_is_pasted(world: World, tmp_path: Path) -> None:
     """The embedded vault's server names ``--local``, and the line, with a yes, allows what was refused."""
