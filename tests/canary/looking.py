@@ -42,6 +42,7 @@ _GIVEN: Final = ("supplied ", REJECTED_VALUE)
 OPEN: Final[Mapping[str, tuple[str, ...]]] = {
     "machine/client.py:_send:sent": ("API secret",),
     "server/dispatch.py:call:arguments": _GIVEN,
+    "server/dispatch.py:run:arguments": _GIVEN,
     "server/dispatch.py:_run:arguments": _GIVEN,
     "server/dispatch.py:_parse:arguments": _GIVEN,
     "core/envelope.py:encode_value:value": (REJECTED_VALUE,),
