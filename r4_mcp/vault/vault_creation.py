@@ -138,7 +138,7 @@ class VaultCreation:
         key_id = await self._registration.ensure()
         signer = SignerRef(SignerType.AGENT, key_id)
         vault_id = VaultId(new_id())
-        # There is no such vault yet; but who may not read keys hears of it now, and not when a vault is there that can't be opened.
+        # There is no such vault yet. But who may not read keys hears of it now, not once there is a vault that can't be opened.
         await self._reader.awaits_grant(vault_id)
         dek = Dek(vault_id, 1, self._known.octets(os.urandom(DEK_SIZE), SecretKind.DEK))
         wrapped = await anyio.to_thread.run_sync(wrapped_entry, dek, key_id, self._key.public, signer, self._key.private)
