@@ -310,8 +310,8 @@ def _policy(given: argparse.Namespace, settings: Settings, known: KnownSecrets) 
 
     from r4_mcp.cli.policy import policy_allow, policy_check, policy_explain  # noqa: PLC0415
     from r4_mcp.cli.printing import say  # noqa: PLC0415
+    from r4_mcp.policy.model import Action, Verdict  # noqa: PLC0415
     from r4_mcp.policy.policy_file import PolicySource  # noqa: PLC0415
-    from r4_mcp.policy.rules import Action, Verdict  # noqa: PLC0415
 
     source = PolicySource(settings.policy, named=settings.policy_named)
 

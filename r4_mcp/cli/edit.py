@@ -31,7 +31,8 @@ from r4_mcp.errors import DeniedError, InvalidArgumentError, NotReadableError, V
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.drafts import ChangedField, check_edit
 from r4_mcp.policy.lines import refuse_twin
-from r4_mcp.policy.rules import Action, Target, Verdict, decide, deny_early
+from r4_mcp.policy.model import Action, Target, Verdict
+from r4_mcp.policy.rules import decide, deny_early
 from r4_mcp.policy.screen import refuse_secrets
 from r4_mcp.policy.views import quoted, signed_by
 from r4_mcp.secret import KnownSecrets

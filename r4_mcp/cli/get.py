@@ -26,7 +26,8 @@ from r4_mcp.config import Settings
 from r4_mcp.core.wire import FieldType
 from r4_mcp.errors import DeniedError, NotReadableError
 from r4_mcp.policy.call import Call
-from r4_mcp.policy.rules import Action, Decision, Target, Verdict, decide, deny_early
+from r4_mcp.policy.model import Action, Target, Verdict
+from r4_mcp.policy.rules import Decision, decide, deny_early
 from r4_mcp.secret import KnownSecrets, Secret
 from r4_mcp.vault.locator import FoundField
 from r4_mcp.vault.one_time_code import one_time_code

@@ -20,11 +20,12 @@ from r4_mcp.cli.wiring import open_local, open_service, same_vault
 from r4_mcp.config import Settings
 from r4_mcp.core.wire import DetailCheckpoint, SignedField, SummaryCheckpoint
 from r4_mcp.errors import ApprovalRequiredError, ConfigurationError, DeniedError, InvalidArgumentError
+from r4_mcp.policy.model import UNAIMED, Action, Policy, PolicyClass, PolicyRule, Switches, Target, Verdict
 from r4_mcp.policy.policy_file import PolicySource, append_rule, read_policy
 from r4_mcp.policy.policy_text import AIMED
 from r4_mcp.policy.raw import action_of, pattern_of
 from r4_mcp.policy.raw_request import Method, parse_request
-from r4_mcp.policy.rules import UNAIMED, Action, Decision, Policy, PolicyClass, PolicyRule, Switches, Target, Verdict, decide
+from r4_mcp.policy.rules import Decision, decide
 from r4_mcp.policy.views import display
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.vault.locator import Locator

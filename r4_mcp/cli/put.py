@@ -16,7 +16,8 @@ from r4_mcp.errors import ApprovalRequiredError, DeniedError, NotFoundError, Ref
 from r4_mcp.policy.call import Approval, Call
 from r4_mcp.policy.drafts import ChangedField, FieldType, ItemType, NewField, NewItem
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.rules import Action, Switches, deny_early
+from r4_mcp.policy.model import Action, Switches
+from r4_mcp.policy.rules import deny_early
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.locator import FoundItem, FoundVault
 from r4_mcp.vault.references import Reference, parse_reference, write_reference

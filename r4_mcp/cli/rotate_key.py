@@ -18,7 +18,8 @@ from r4_mcp.cli.prompts import require_yes
 from r4_mcp.cli.wiring import open_local, open_service
 from r4_mcp.config import Settings
 from r4_mcp.errors import DeniedError
-from r4_mcp.policy.rules import Action, Target, Verdict, decide
+from r4_mcp.policy.model import Action, Target, Verdict
+from r4_mcp.policy.rules import decide
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.vault.rotation import Rotated
 from r4_mcp.vault.runtime import VaultRuntime

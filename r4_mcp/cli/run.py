@@ -40,8 +40,9 @@ from r4_mcp.errors import (
     ProgramError,
 )
 from r4_mcp.policy.call import Call
+from r4_mcp.policy.model import Action, Target, Verdict
 from r4_mcp.policy.pinned_exports import PinnedExports
-from r4_mcp.policy.rules import Action, Target, Verdict, decide, deny_early
+from r4_mcp.policy.rules import decide, deny_early
 from r4_mcp.policy.use_rules import Sink
 from r4_mcp.secret import KnownSecrets, Secret
 from r4_mcp.sinks.capture import Forward

@@ -32,9 +32,9 @@ from r4_mcp.policy.budget import RevealBudget
 from r4_mcp.policy.cursors import Cursors
 from r4_mcp.policy.exposure import ExposureLedger
 from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.model import Policy
 from r4_mcp.policy.oversight import Oversight
 from r4_mcp.policy.policy_file import PolicySource
-from r4_mcp.policy.rules import Policy
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.approval import Asking
 from r4_mcp.server.dispatch import Dispatch

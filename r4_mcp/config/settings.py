@@ -28,7 +28,7 @@ from r4_mcp.core.trust import CheckpointMode, SignerTrust, TrustPolicy
 from r4_mcp.core.wire import ProjectId
 from r4_mcp.errors import ConfigurationError, NotConfiguredError
 from r4_mcp.machine.contract import DEFAULT_BASE_URL
-from r4_mcp.policy.rules import Switches
+from r4_mcp.policy.model import Switches
 from r4_mcp.secret import KnownSecrets, Secret
 from r4_mcp.vault.index import MAX_AGE
 from r4_mcp.vault.key_file import KeySource

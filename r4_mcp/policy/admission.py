@@ -20,8 +20,9 @@ from r4_mcp.policy.budget import Spent
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.cursors import Cursors
 from r4_mcp.policy.egress import Egress
+from r4_mcp.policy.model import DEFAULTS, Action, Policy, Switches, Target, Verdict
 from r4_mcp.policy.oversight import SCREENING, Oversight
-from r4_mcp.policy.rules import DEFAULTS, Action, Decision, Policy, Switches, Target, Verdict, decide, deny_early
+from r4_mcp.policy.rules import Decision, decide, deny_early
 from r4_mcp.policy.screen import refuse_secrets
 from r4_mcp.policy.use_rules import Network
 from r4_mcp.secret import KnownSecrets

@@ -24,7 +24,7 @@ from typing import Final
 from r4_mcp.core.encoding import MAX_INT, compact_json, parse_json
 from r4_mcp.core.record import exact, is_id
 from r4_mcp.errors import FileAccessError, MalformedError
-from r4_mcp.policy.rules import Verdict
+from r4_mcp.policy.model import Verdict
 from r4_mcp.vault.locked_file import LockedFile
 
 CURRENT: Final = "audit.jsonl"

@@ -16,7 +16,8 @@ from r4_mcp.policy import views
 from r4_mcp.policy.admission import Doorway
 from r4_mcp.policy.lines import classification_word, field_line, item_lines, search_hit, time_if, unverified_items, vault_line
 from r4_mcp.policy.marks import Mark, mark_of, mark_of_list
-from r4_mcp.policy.rules import Action, deny_early
+from r4_mcp.policy.model import Action
+from r4_mcp.policy.rules import deny_early
 from r4_mcp.policy.suggestions import Suggestions, suggest
 from r4_mcp.policy.views import display, signed_by
 from r4_mcp.vault.references import write_reference

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from r4_mcp.core.wire import Classification
-from r4_mcp.policy import views
+from r4_mcp.policy import outcomes
 from r4_mcp.policy.admission import Doorway
 from r4_mcp.policy.drafts import ChangedField, NewItem, check_change, check_item, check_name
 from r4_mcp.policy.lines import change_question, classification_word, refuse_twin, updated_item
-from r4_mcp.policy.rules import Action, Target
+from r4_mcp.policy.model import Action, Target
 from r4_mcp.policy.views import SHORT_FINGERPRINT, display, quoted
 from r4_mcp.vault.locator import FoundItem, item_part
 from r4_mcp.vault.references import address, write_reference
@@ -29,7 +29,7 @@ _ARCHIVED_NOTE: Final = "It left every listing. R4 keeps archived things for aud
 class Changing(Doorway):
     """Creations, changes, archivals and the rotation."""
 
-    async def create_vault(self, name: str, classification: Classification | None, project: str | None) -> views.CreatedVault:
+    async def create_vault(self, name: str, classification: Classification | None, project: str | None) -> outcomes.CreatedVault:
         """Create an empty vault.
 
         Raises:
@@ -44,7 +44,7 @@ class Changing(Doorway):
         refuse_twin(name, [(listed.id, listed.name) for listed in await runtime.reader.list_vaults()], "vault", ())
         vault = await runtime.writer.create_vault(name, classification, project_id)
         names = [listed.name for listed in await runtime.reader.list_vaults()]
-        return views.CreatedVault(
+        return outcomes.CreatedVault(
             reference=write_reference(address(vault.id, name, names)),
             id=vault.id,
             name=display(name),
@@ -52,7 +52,7 @@ class Changing(Doorway):
             note=_NEW_VAULT_NOTE,
         )
 
-    async def create_item(self, vault: str, wanted: NewItem) -> views.CreatedItem:
+    async def create_item(self, vault: str, wanted: NewItem) -> outcomes.CreatedItem:
         """Create an item; its values are sealed here and never echoed.
 
         Raises:
@@ -75,21 +75,21 @@ class Changing(Doorway):
         refuse_twin(draft.name, [(item.id, item.name) for item in checkpoint.items], "item", (found.part,))
         created = FoundItem(await runtime.writer.create_item(found.vault.id, draft), found.part)
         lines = [field.line for field in created.opened.fields]
-        return views.CreatedItem(
+        return outcomes.CreatedItem(
             reference=created.reference,
             id=created.opened.item.checkpoint.item_id,
             vault=write_reference(found.part),
             name=display(draft.name),
             type=draft.type.value,
             fields=tuple(
-                views.CreatedField(
+                outcomes.CreatedField(
                     created.field_reference(line.id), display(line.name), line.type.value, field.generate is not None
                 )
                 for line, field in zip(lines, wanted.fields, strict=True)
             ),
         )
 
-    async def update_item(self, reference: str, name: str | None, fields: Sequence[ChangedField]) -> views.UpdatedItem:
+    async def update_item(self, reference: str, name: str | None, fields: Sequence[ChangedField]) -> outcomes.UpdatedItem:
         """Change an item's name or fields; values are sealed here and never echoed.
 
         Raises:
@@ -111,7 +111,7 @@ class Changing(Doorway):
         opened = await runtime.writer.update_item(vault.id, before.item_id, change)
         return updated_item(FoundItem(opened, found.vault_part), change)
 
-    async def archive_item(self, reference: str) -> views.Archived:
+    async def archive_item(self, reference: str) -> outcomes.Archived:
         """Archive an item.
 
         Raises:
@@ -129,9 +129,9 @@ class Changing(Doorway):
             str(checkpoint.version),
         )
         line = await runtime.writer.archive_item(found.vault.id, item_id)
-        return views.Archived("item", write_reference(found.part, part), line.id, display(line.name), _ARCHIVED_NOTE)
+        return outcomes.Archived("item", write_reference(found.part, part), line.id, display(line.name), _ARCHIVED_NOTE)
 
-    async def archive_vault(self, reference: str) -> views.Archived:
+    async def archive_vault(self, reference: str) -> outcomes.Archived:
         """Archive a vault.
 
         Raises:
@@ -149,9 +149,9 @@ class Changing(Doorway):
         )
         checkpoint = (await runtime.writer.archive_vault(found.vault.id)).checkpoint
         name = display(checkpoint.name)
-        return views.Archived("vault", write_reference(found.part), checkpoint.vault_id, name, _ARCHIVED_NOTE)
+        return outcomes.Archived("vault", write_reference(found.part), checkpoint.vault_id, name, _ARCHIVED_NOTE)
 
-    async def rotate_key(self) -> views.RotatedKey:
+    async def rotate_key(self) -> outcomes.RotatedKey:
         """Rotate this machine's key, or finish the rotation that was begun; always asks a person.
 
         Raises:
@@ -167,7 +167,7 @@ class Changing(Doorway):
             question = f"Replace this machine's key {fingerprint[:SHORT_FINGERPRINT]}… by a new one, for every vault?"
             self._admission.permit(Action.ROTATE, Target(), question, (), key_id)
             done = await runtime.rotation.rotate(self._call.progress)
-        return views.RotatedKey(
+        return outcomes.RotatedKey(
             key_id=done.key_id,
             fingerprint=done.fingerprint[:SHORT_FINGERPRINT],
             previous_key_id=done.previous_id,

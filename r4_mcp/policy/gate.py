@@ -15,13 +15,13 @@ from typing import Final
 
 from r4_mcp.core.wire import FieldType
 from r4_mcp.errors import NotConfiguredError, NotReadableError
-from r4_mcp.policy import views
+from r4_mcp.policy import outcomes, views
 from r4_mcp.policy.browsing import Browsing
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.changing import Changing
 from r4_mcp.policy.lines import exposure_report
+from r4_mcp.policy.model import Action, Target
 from r4_mcp.policy.raw import RawRequests
-from r4_mcp.policy.rules import Action, Target
 from r4_mcp.policy.standing import standing
 from r4_mcp.policy.using import Using
 from r4_mcp.policy.views import display
@@ -102,7 +102,7 @@ class Gate(Browsing, Changing, RawRequests, Using):
         self._admission.refuse_where_closed()
         return exposure_report(await self._parts.oversight.exposure())
 
-    async def report_gap(self, summary: str, details: str, desired_outcome: str | None) -> views.GapReport:
+    async def report_gap(self, summary: str, details: str, desired_outcome: str | None) -> outcomes.GapReport:
         """Report a product gap without secrets.
 
         Raises:
@@ -110,4 +110,4 @@ class Gate(Browsing, Changing, RawRequests, Using):
         """
         await self._admission.screen({"summary": summary, "details": details, "desired_outcome": desired_outcome})
         runtime = await self._admission.ready(Action.REPORT)
-        return views.GapReport(display(await runtime.writer.report_gap(summary, details, desired_outcome)))
+        return outcomes.GapReport(display(await runtime.writer.report_gap(summary, details, desired_outcome)))

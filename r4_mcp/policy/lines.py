@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from r4_mcp.core.served import ServedItems
 from r4_mcp.core.wire import Classification
 from r4_mcp.errors import AlreadyExistsError, NotFoundError
-from r4_mcp.policy import views
+from r4_mcp.policy import outcomes, views
 from r4_mcp.policy.drafts import MAX_NAME
 from r4_mcp.policy.exposure import Exposure, Noted
 from r4_mcp.policy.views import display, quoted
@@ -167,16 +167,16 @@ def change_question(reference: str, change: ItemChange) -> str:
     return f"Change {reference}: {changed} value(s), {added} new field(s), {removed} removed{renamed}?"
 
 
-def updated_item(found: FoundItem, change: ItemChange) -> views.UpdatedItem:
+def updated_item(found: FoundItem, change: ItemChange) -> outcomes.UpdatedItem:
     """Build the view of a changed item: references, never values."""
     lines = {field.line.name: field.line for field in found.opened.fields}
     checkpoint = found.opened.item.checkpoint
-    return views.UpdatedItem(
+    return outcomes.UpdatedItem(
         reference=found.reference,
         id=checkpoint.item_id,
         name=display(checkpoint.name),
         fields=tuple(
-            views.CreatedField(
+            outcomes.CreatedField(
                 found.field_reference(lines[field.name].id),
                 display(field.name),
                 lines[field.name].type.value,

@@ -35,8 +35,9 @@ from r4_mcp.machine.contract import (
     Permission,
     covers,
 )
+from r4_mcp.policy.model import Action, Policy, Switches, Verdict
 from r4_mcp.policy.raw import usable_patterns
-from r4_mcp.policy.rules import Action, Policy, Switches, Verdict, deny_early
+from r4_mcp.policy.rules import deny_early
 from r4_mcp.policy.views import UnavailableTool
 
 

@@ -25,7 +25,7 @@ from r4_mcp.policy.audit_format import AuditEntry
 from r4_mcp.policy.budget import RevealBudget, Spent
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.exposure import Exposure, ExposureLedger, Place
-from r4_mcp.policy.rules import Budget
+from r4_mcp.policy.model import Budget
 
 _log: Final = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Final
 
 from r4_mcp.errors import ConfigurationError, FileAccessError
+from r4_mcp.policy.model import DEFAULTS, Policy, PolicyRule
 from r4_mcp.policy.policy_text import parse_policy, rule_block
-from r4_mcp.policy.rules import DEFAULTS, Policy, PolicyRule
 from r4_mcp.vault.locked_file import LockedFile
 
 MAX_SIZE: Final = 64 * 1024

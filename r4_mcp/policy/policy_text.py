@@ -27,8 +27,7 @@ from r4_mcp.core.record import is_id
 from r4_mcp.core.wire import FieldId, FieldType, ItemId, VaultId
 from r4_mcp.errors import ConfigurationError
 from r4_mcp.machine.contract import is_served
-from r4_mcp.policy.raw_request import MAX_PATTERN, RequestPattern, parse_pattern
-from r4_mcp.policy.rules import (
+from r4_mcp.policy.model import (
     ACTION_DEFAULTS,
     BY_CLASS,
     MAX_BUDGET,
@@ -42,6 +41,7 @@ from r4_mcp.policy.rules import (
     PolicyRule,
     Verdict,
 )
+from r4_mcp.policy.raw_request import MAX_PATTERN, RequestPattern, parse_pattern
 from r4_mcp.policy.use_rules import Sink
 from r4_mcp.policy.use_text import read_hosts, read_openings
 from r4_mcp.policy.views import display

@@ -19,11 +19,12 @@ import anyio
 
 from r4_mcp.errors import AbsentError, DeniedError
 from r4_mcp.machine.contract import is_served
-from r4_mcp.policy import views
+from r4_mcp.policy import outcomes
 from r4_mcp.policy.admission import Doorway
+from r4_mcp.policy.model import Action, Policy, Switches, Target, Verdict
 from r4_mcp.policy.raw_answer import AnswerFilter
 from r4_mcp.policy.raw_request import MAX_BODY, Method, RawRequest, RequestPattern, check_body, json_text, parse_request
-from r4_mcp.policy.rules import Action, Decision, Policy, Switches, Target, Verdict
+from r4_mcp.policy.rules import Decision
 from r4_mcp.policy.views import display
 
 _NEVER_CUT: Final = 5 * MAX_BODY
@@ -58,7 +59,7 @@ def pattern_of(request: RawRequest, policy: Policy) -> RequestPattern:
 class RawRequests(Doorway):
     """Requests that the operator lists by pattern."""
 
-    async def machine_request(self, method: Method, path: str, body: Mapping[str, object] | None) -> views.RawAnswer:
+    async def machine_request(self, method: Method, path: str, body: Mapping[str, object] | None) -> outcomes.RawAnswer:
         """Make one raw request.
 
         Args:
@@ -101,7 +102,7 @@ class RawRequests(Doorway):
         answer = AnswerFilter(self._parts.egress.holds_secret)
         # Hundreds of kilobytes of text take longer to look through than the event loop should wait.
         shown = await anyio.to_thread.run_sync(answer.shown, received.body)
-        return views.RawAnswer(received.status, shown, answer.replaced)
+        return outcomes.RawAnswer(received.status, shown, answer.replaced)
 
 
 def _question(method: Method, path: str, text: str) -> str:

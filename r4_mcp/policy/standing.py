@@ -12,8 +12,8 @@ from typing import Final, Literal
 
 from r4_mcp.core.served import Me
 from r4_mcp.errors import ConfigurationError, R4Error
+from r4_mcp.policy.model import Policy, Switches
 from r4_mcp.policy.needs import unavailable
-from r4_mcp.policy.rules import Policy, Switches
 from r4_mcp.policy.views import SHORT_FINGERPRINT, LastVerified, Standing, display
 from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.references import address, write_reference

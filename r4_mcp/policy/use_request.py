@@ -17,7 +17,7 @@ from typing import Final
 from r4_mcp.core.encoding import JsonIn, compact_json
 from r4_mcp.errors import InvalidArgumentError
 from r4_mcp.policy.invisible import escaped, is_invisible
-from r4_mcp.policy.views import HttpAnswer
+from r4_mcp.policy.outcomes import HttpAnswer
 from r4_mcp.sinks.answer import Answer, Binary, Text
 from r4_mcp.sinks.destination import Destination
 from r4_mcp.sinks.request import BasicAuth, BearerAuth, FormBody, JsonBody, Request, TextBody, compose

@@ -25,9 +25,10 @@ import anyio
 
 from r4_mcp.core.wire import FieldType
 from r4_mcp.errors import DeniedError, DestinationRefusedError, InvalidArgumentError, NotConfiguredError, NotReadableError
-from r4_mcp.policy import views
+from r4_mcp.policy import outcomes
 from r4_mcp.policy.admission import Doorway
-from r4_mcp.policy.rules import Action, Decision, Target, Verdict
+from r4_mcp.policy.model import Action, Target, Verdict
+from r4_mcp.policy.rules import Decision
 from r4_mcp.policy.use_request import MAX_DRAFT, RequestDraft, http_answer
 from r4_mcp.policy.use_rules import OpenPlace, Sink
 from r4_mcp.policy.views import display
@@ -71,7 +72,7 @@ class _Wanted:
 class Using(Doorway):
     """Uses of secrets that show nothing of them."""
 
-    async def http_request(self, draft: RequestDraft) -> views.HttpAnswer:
+    async def http_request(self, draft: RequestDraft) -> outcomes.HttpAnswer:
         """Send one request whose placeholders are filled with secrets.
 
         Raises:

@@ -1,9 +1,9 @@
-"""The only types that a tool may return, built field by field.
+"""The types that a tool may return that looks or reads, built field by field.
 
 What this file does not do: filter. A member that nobody copies here can't leak. Names and websites come out of the vault, so they
 are untrusted text: ``display`` escapes what can't be seen and caps what is too long.
 
-No view but ``RevealedField`` has a place for a plaintext. ``RawAnswer`` holds the one text that ``raw_answer`` filtered.
+No view but ``RevealedField`` has a place for a plaintext. What tools return that change or use something is in ``outcomes``.
 """
 
 from __future__ import annotations
@@ -200,57 +200,6 @@ def revealed_field(
 
 
 @dataclass(frozen=True, slots=True)
-class CreatedVault:
-    """A new vault."""
-
-    reference: str
-    id: str
-    name: str
-    classification: str | None
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedField:
-    """A field of a new item; never its value."""
-
-    reference: str
-    name: str
-    type: str
-    generated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CreatedItem:
-    """A new item; never its values."""
-
-    reference: str
-    id: str
-    vault: str
-    name: str
-    type: str
-    fields: tuple[CreatedField, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Archived:
-    """What was archived."""
-
-    kind: Literal["vault", "item"]
-    reference: str
-    id: str
-    name: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class GapReport:
-    """A report that reached R4."""
-
-    feedback_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class LastVerified:
     """When a vault's proofs last held, ISO 8601."""
 
@@ -308,24 +257,6 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
-class RotatedKey:
-    """The key that is active now, and the one that it replaced.
-
-    ``not_read_back``: vaults of the batch that could not be proven afterwards. ``left_out``: vaults that were opened here before
-    and that the service did not list.
-    """
-
-    key_id: str
-    fingerprint: str
-    previous_key_id: str
-    vaults: int
-    not_read_back: tuple[str, ...]
-    left_out: tuple[str, ...]
-    resumed: bool
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
 class ExposedPlace:
     """One row of the exposure ledger: what (by ids), how, how often, and when last (RFC 3339)."""
 
@@ -362,34 +293,3 @@ class ProjectList:
     projects: tuple[ProjectLine, ...]
     vaults: tuple[VaultLine, ...]
     next_cursor: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class UpdatedItem:
-    """An item after a change: the fields that were set or added, by reference; never values."""
-
-    reference: str
-    id: str
-    name: str
-    fields: tuple[CreatedField, ...]
-    removed: tuple[str, ...]
-    checkpoint_version: int
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAnswer:
-    """The answer to a request with secrets, masked; ``shown`` says how much of its body this is."""
-
-    status: int
-    headers: tuple[str, ...]
-    body: str | None
-    shown: Literal["whole", "cut", "not text", "withheld"]
-
-
-@dataclass(frozen=True, slots=True)
-class RawAnswer:
-    """The answer to a raw request: HTTP status, JSON text (None for no body), and how much of it was replaced or left out."""
-
-    status: int
-    body: str | None
-    replaced: int

@@ -41,9 +41,9 @@ from r4_mcp.errors import (
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.model import DEFAULTS, Policy, Switches
 from r4_mcp.policy.oversight import EGRESS, Oversight
 from r4_mcp.policy.raw import usable_patterns
-from r4_mcp.policy.rules import DEFAULTS, Policy, Switches
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.explain import explain
 from r4_mcp.tools import ALL_TOOLS

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from r4_mcp.policy.drafts import MAX_REFERENCE
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.views import Archived
+from r4_mcp.policy.outcomes import Archived
 from r4_mcp.tools.tool import Arguments, Tool
 
 

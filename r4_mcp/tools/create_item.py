@@ -22,7 +22,7 @@ from r4_mcp.policy.drafts import (
     NewItem,
 )
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.views import CreatedItem
+from r4_mcp.policy.outcomes import CreatedItem
 from r4_mcp.tools.tool import Arguments, SecretText, Tool
 
 CREATABLE: Final = [kind.value for kind in FieldType if kind is not FieldType.FILE]

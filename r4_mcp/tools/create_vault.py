@@ -8,7 +8,7 @@ from pydantic import Field
 
 from r4_mcp.policy.drafts import MAX_NAME, Classification
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.views import CreatedVault
+from r4_mcp.policy.outcomes import CreatedVault
 from r4_mcp.tools.tool import Arguments, Tool
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.outcomes import HttpAnswer
 from r4_mcp.policy.use_request import MAX_DRAFT, RequestDraft
-from r4_mcp.policy.views import HttpAnswer
 from r4_mcp.tools.tool import Arguments, Tool
 
 

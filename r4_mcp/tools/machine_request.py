@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import Field, WithJsonSchema
 
 from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.outcomes import RawAnswer
 from r4_mcp.policy.raw_request import MAX_PATH, Method
-from r4_mcp.policy.views import RawAnswer
 from r4_mcp.tools.tool import Arguments, Tool
 
 

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from r4_mcp.policy.drafts import MAX_FEEDBACK
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.views import GapReport
+from r4_mcp.policy.outcomes import GapReport
 from r4_mcp.tools.tool import Arguments, Tool
 
 

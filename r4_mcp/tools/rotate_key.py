@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.views import RotatedKey
+from r4_mcp.policy.outcomes import RotatedKey
 from r4_mcp.tools.tool import Arguments, Tool
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, WithJsonSchema
 
 from r4_mcp.policy.drafts import MAX_FIELDS, MAX_NAME, MAX_REFERENCE, ChangedField, FieldType, Generate
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.views import UpdatedItem
+from r4_mcp.policy.outcomes import UpdatedItem
 from r4_mcp.tools.create_item import CREATABLE, GenerateArguments
 from r4_mcp.tools.tool import Arguments, SecretText, Tool
 

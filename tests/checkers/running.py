@@ -14,7 +14,7 @@ from typing import Final
 
 from r4_mcp.emulator.embedded import open_embedded
 from r4_mcp.policy.audit_format import CURRENT
-from r4_mcp.policy.rules import DEFAULTS, Switches
+from r4_mcp.policy.model import DEFAULTS, Switches
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.dispatch import is_visible
 from r4_mcp.tools import ALL_TOOLS

@@ -21,8 +21,9 @@ from r4_mcp.errors import (
     ReferenceSyntaxError,
 )
 from r4_mcp.policy.egress import Egress
+from r4_mcp.policy.model import Action, PolicyClass, PolicyRule, Switches, Target, Verdict
 from r4_mcp.policy.policy_file import PolicySource, read_policy
-from r4_mcp.policy.rules import Action, PolicyClass, PolicyRule, Switches, Target, Verdict, decide
+from r4_mcp.policy.rules import decide
 from r4_mcp.secret import KnownSecrets
 from tests.doors import World, local_environment
 

@@ -39,7 +39,8 @@ from r4_mcp.emulator.embedded import open_embedded
 from r4_mcp.errors import InvalidArgumentError, ReferenceSyntaxError
 from r4_mcp.policy.drafts import NewField, NewItem
 from r4_mcp.policy.gate import Gate
-from r4_mcp.policy.views import CreatedItem, display
+from r4_mcp.policy.outcomes import CreatedItem
+from r4_mcp.policy.views import display
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.concurrently import map_bounded
 from r4_mcp.vault.references import parse_reference, write_reference

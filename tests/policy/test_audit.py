@@ -19,7 +19,7 @@ from r4_mcp.policy import audit
 from r4_mcp.policy.audit import AuditEntry, AuditLog
 from r4_mcp.policy.audit_format import GENESIS, Head, read_line, rfc3339, rotated_files, write_line
 from r4_mcp.policy.audit_verify import verify
-from r4_mcp.policy.rules import Verdict
+from r4_mcp.policy.model import Verdict
 from r4_mcp.vault.locked_file import LockedFile
 
 from .audit_logs import filled, intact, open_log

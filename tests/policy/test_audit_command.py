@@ -12,7 +12,7 @@ import pytest
 from r4_mcp.cli.audit import entries, follow, head, verification
 from r4_mcp.errors import FileAccessError, InvalidArgumentError
 from r4_mcp.policy.audit import AuditEntry, AuditLog
-from r4_mcp.policy.rules import Verdict
+from r4_mcp.policy.model import Verdict
 from r4_mcp.vault.locked_file import LockedFile
 
 from .audit_logs import filled, intact, open_log

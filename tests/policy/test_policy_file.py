@@ -18,21 +18,10 @@ from hypothesis import strategies as st
 from r4_mcp.core.wire import FieldId, ItemId, VaultId
 from r4_mcp.errors import ConfigurationError, FileAccessError
 from r4_mcp.policy.budget import MAX_PER_HOUR, PER_CONNECTION, PER_HOUR, RevealBudget
+from r4_mcp.policy.model import DEFAULTS, MAX_BUDGET, Action, Budget, Policy, PolicyClass, PolicyRule, Switches, Target, Verdict
 from r4_mcp.policy.policy_file import MAX_SIZE, PolicySource, append_rule, load_policy, read_policy
 from r4_mcp.policy.policy_text import parse_policy
-from r4_mcp.policy.rules import (
-    DEFAULTS,
-    MAX_BUDGET,
-    Action,
-    Budget,
-    Policy,
-    PolicyClass,
-    PolicyRule,
-    Switches,
-    Target,
-    Verdict,
-    decide,
-)
+from r4_mcp.policy.rules import decide
 from r4_mcp.policy.views import display
 
 VAULT, ITEM, FIELD = VaultId("a" * 24), ItemId("b" * 24), FieldId("c" * 24)

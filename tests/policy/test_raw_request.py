@@ -15,6 +15,7 @@ from r4_mcp.core.wire import Classification, FieldId, FieldType, ItemId, VaultId
 from r4_mcp.errors import ConfigurationError, DeniedError, InvalidArgumentError
 from r4_mcp.machine.contract import ALL_ENDPOINTS, Endpoint, is_permission_name, is_served
 from r4_mcp.policy.audit_format import AuditEntry
+from r4_mcp.policy.model import DEFAULTS, Action, Policy, Switches, Target, Verdict
 from r4_mcp.policy.policy_text import MAX_REQUESTS, parse_policy
 from r4_mcp.policy.raw import pattern_of, usable_patterns
 from r4_mcp.policy.raw_request import (
@@ -28,7 +29,7 @@ from r4_mcp.policy.raw_request import (
     parse_pattern,
     parse_request,
 )
-from r4_mcp.policy.rules import DEFAULTS, Action, Policy, Switches, Target, Verdict, decide
+from r4_mcp.policy.rules import decide
 
 CANARY: Final = "canary-zebra"
 ID: Final = "a" * 24

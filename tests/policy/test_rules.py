@@ -9,7 +9,7 @@ import pytest
 
 from r4_mcp.core.wire import Classification, FieldId, FieldType, ItemId, VaultId
 from r4_mcp.policy.audit_format import AuditEntry
-from r4_mcp.policy.rules import (
+from r4_mcp.policy.model import (
     ACTION_DEFAULTS,
     DEFAULTS,
     REVEAL_DEFAULTS,
@@ -21,9 +21,8 @@ from r4_mcp.policy.rules import (
     Switches,
     Target,
     Verdict,
-    decide,
-    deny_early,
 )
+from r4_mcp.policy.rules import decide, deny_early
 
 ALLOW, ASK, DENY = Verdict.ALLOW, Verdict.ASK, Verdict.DENY
 REVEAL, CREATE, ARCHIVE, ROTATE = Action.REVEAL, Action.CREATE, Action.ARCHIVE, Action.ROTATE

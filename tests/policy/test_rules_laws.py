@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r4_mcp.core.wire import Classification, FieldId, FieldType, ItemId, VaultId
-from r4_mcp.policy.rules import (
+from r4_mcp.policy.model import (
     ACTION_DEFAULTS,
     REVEAL_DEFAULTS,
     UNAIMED,
@@ -21,9 +21,8 @@ from r4_mcp.policy.rules import (
     Switches,
     Target,
     Verdict,
-    decide,
-    deny_early,
 )
+from r4_mcp.policy.rules import decide, deny_early
 
 OFF: Final = Switches()
 # Two of each, so that rules and targets meet often.

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from r4_mcp.core.wire import FieldId, FieldType, ItemId, VaultId
 from r4_mcp.errors import ConfigurationError
-from r4_mcp.policy.policy_file import MAX_SIZE
-from r4_mcp.policy.policy_text import MAX_NAME, parse_policy
-from r4_mcp.policy.rules import (
+from r4_mcp.policy.model import (
     ACTION_DEFAULTS,
     BY_CLASS,
     DEFAULTS,
@@ -26,6 +24,8 @@ from r4_mcp.policy.rules import (
     PolicyRule,
     Verdict,
 )
+from r4_mcp.policy.policy_file import MAX_SIZE
+from r4_mcp.policy.policy_text import MAX_NAME, parse_policy
 
 VAULT, ITEM, FIELD = VaultId("a" * 24), ItemId("b" * 24), FieldId("c" * 24)
 CANARY: Final = "canary-4711"

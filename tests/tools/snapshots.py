@@ -12,8 +12,8 @@ from typing import Final
 from r4_mcp.policy.admission import Parts
 from r4_mcp.policy.egress import Egress
 from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.model import Policy, Switches
 from r4_mcp.policy.raw_request import parse_pattern
-from r4_mcp.policy.rules import Policy, Switches
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.app import build_server
 from r4_mcp.server.dispatch import Dispatch

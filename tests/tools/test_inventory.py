@@ -10,7 +10,7 @@ from typing import Any, Final
 import mcp
 import pytest
 
-from r4_mcp.policy.rules import Switches
+from r4_mcp.policy.model import Switches
 from r4_mcp.server.app import build_server
 from r4_mcp.tools import ALL_TOOLS
 from r4_mcp.tools.tool import Tool

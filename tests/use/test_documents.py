@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from r4_mcp.policy.model import Action, Verdict
 from r4_mcp.policy.policy_text import parse_policy
-from r4_mcp.policy.rules import Action, Verdict
 from r4_mcp.policy.use_rules import OpenPlace, Sink
 from tests.sinks.test_masking_limits import UNCAUGHT
 

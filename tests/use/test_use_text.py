@@ -9,8 +9,8 @@ import pytest
 
 from r4_mcp.core.wire import ItemId, VaultId
 from r4_mcp.errors import ConfigurationError
+from r4_mcp.policy.model import DEFAULTS, USE_DEFAULTS, Action, PolicyClass, Verdict
 from r4_mcp.policy.policy_text import parse_policy, rule_block
-from r4_mcp.policy.rules import DEFAULTS, USE_DEFAULTS, Action, PolicyClass, Verdict
 from r4_mcp.policy.use_rules import Opening, Openings, OpenPlace, Sink
 from r4_mcp.policy.use_text import MAX_NETWORKS, MAX_OPENINGS
 
