@@ -23,14 +23,14 @@ from r4_mcp.policy.lines import exposure_report
 from r4_mcp.policy.model import Action, Target
 from r4_mcp.policy.raw import RawRequests
 from r4_mcp.policy.standing import standing
-from r4_mcp.policy.using import Using
+from r4_mcp.policy.use_http import HttpUses
 from r4_mcp.policy.views import display
 from r4_mcp.vault.one_time_code import one_time_code
 
 _log: Final = logging.getLogger(__name__)
 
 
-class Gate(Browsing, Changing, RawRequests, Using):
+class Gate(Browsing, Changing, RawRequests, HttpUses):
     """What an agent may do, as methods that return views; one for each call.
 
     Args:

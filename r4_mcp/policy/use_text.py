@@ -16,7 +16,8 @@ from typing import Final
 
 from r4_mcp.core.record import is_id
 from r4_mcp.core.wire import ItemId, VaultId
-from r4_mcp.errors import ConfigurationError, DestinationRefusedError
+from r4_mcp.errors import DestinationRefusedError
+from r4_mcp.policy.policy_keys import only_keys, read_list, read_name, wrong
 from r4_mcp.policy.use_rules import Network, Opening, Openings, OpenPlace
 from r4_mcp.sinks.destination import parse, plain_website
 
@@ -25,8 +26,6 @@ MAX_NETWORKS: Final = 64
 MAX_HOSTS: Final = 64
 
 _TABLE: Final = "http_request"
-_NAME: Final = 512
-"""Characters of a name, as in a rule."""
 
 
 def read_openings(table: Mapping[str, object]) -> Openings:
@@ -35,12 +34,12 @@ def read_openings(table: Mapping[str, object]) -> Openings:
     Raises:
         ConfigurationError: It is not understood.
     """
-    _only(table, {"open", "networks", "loopback_http"}, _TABLE)
-    entries = _list(table, "open", MAX_OPENINGS, _TABLE)
-    networks = _list(table, "networks", MAX_NETWORKS, _TABLE)
+    only_keys(table, {"open", "networks", "loopback_http"}, _TABLE)
+    entries = read_list(table, "open", MAX_OPENINGS, _TABLE)
+    networks = read_list(table, "networks", MAX_NETWORKS, _TABLE)
     loopback = table.get("loopback_http", False)
     if not isinstance(loopback, bool):
-        raise _wrong(f"{_TABLE}.loopback_http is not true or false")
+        raise wrong(f"{_TABLE}.loopback_http is not true or false")
     return Openings(
         items=tuple(_opening(entry, f"{_TABLE}.open, entry {number}") for number, entry in enumerate(entries, 1)),
         networks=tuple(_network(entry, f"{_TABLE}.networks, entry {number}") for number, entry in enumerate(networks, 1)),
@@ -60,31 +59,29 @@ def read_hosts(entry: Mapping[str, object], where: str) -> frozenset[str]:
     given = value if isinstance(value, list) else [value]
     hosts = [_host(one, f"{where}: host") for one in given[: MAX_HOSTS + 1]]
     if not 1 <= len(hosts) <= MAX_HOSTS or len(set(hosts)) != len(hosts):
-        raise _wrong(f"{where}: host is an empty list, has a host twice, or more than {MAX_HOSTS}")
+        raise wrong(f"{where}: host is an empty list, has a host twice, or more than {MAX_HOSTS}")
     return frozenset(hosts)
 
 
 def _opening(entry: object, where: str) -> Opening:
     if not isinstance(entry, dict):
-        raise _wrong(f"{where} is not written as [[{_TABLE}.open]]")
-    _only(entry, {"vault", "item", "website", "places", "name"}, where)
-    vault_id, item_id, website, name = (entry.get(key, "") for key in ("vault", "item", "website", "name"))
+        raise wrong(f"{where} is not written as [[{_TABLE}.open]]")
+    only_keys(entry, {"vault", "item", "website", "places", "name"}, where)
+    vault_id, item_id, website = (entry.get(key, "") for key in ("vault", "item", "website"))
     for key, found in (("vault", vault_id), ("item", item_id)):
         if not isinstance(found, str) or not is_id(found):
-            raise _wrong(f"{where}: {key} is not an id of 24 lowercase hex characters")
-    if not isinstance(name, str) or len(name) > _NAME:
-        raise _wrong(f"{where}: name is not a text of at most {_NAME} characters")
+            raise wrong(f"{where}: {key} is not an id of 24 lowercase hex characters")
     try:
         plain = plain_website(website if isinstance(website, str) else "")
     except DestinationRefusedError:
-        raise _wrong(f"{where}: website is none that could cover a URL") from None
-    return Opening(VaultId(str(vault_id)), ItemId(str(item_id)), plain, _places(entry, where), name)
+        raise wrong(f"{where}: website is none that could cover a URL") from None
+    return Opening(VaultId(str(vault_id)), ItemId(str(item_id)), plain, _places(entry, where), read_name(entry, where))
 
 
 def _places(entry: Mapping[str, object], where: str) -> frozenset[OpenPlace]:
-    words = _list(entry, "places", len(OpenPlace), where)
+    words = read_list(entry, "places", len(OpenPlace), where)
     if not all(isinstance(word, str) and word in tuple(OpenPlace) for word in words) or len(set(map(str, words))) != len(words):
-        raise _wrong(f"{where}.places is not a list of {', '.join(OpenPlace)}, each once")
+        raise wrong(f"{where}.places is not a list of {', '.join(OpenPlace)}, each once")
     return frozenset(OpenPlace(str(word)) for word in words)
 
 
@@ -92,32 +89,14 @@ def _network(entry: object, where: str) -> Network:
     try:
         return ip_network(entry if isinstance(entry, str) else "")
     except ValueError:
-        raise _wrong(f"{where} is not a network, such as 10.1.2.0/24, without bits beside its mask") from None
+        raise wrong(f"{where} is not a network, such as 10.1.2.0/24, without bits beside its mask") from None
 
 
 def _host(value: object, where: str) -> str:
     try:
         found = parse(f"https://{value if isinstance(value, str) else ''}")
     except DestinationRefusedError:
-        raise _wrong(f"{where} is not the name or address of a host") from None
+        raise wrong(f"{where} is not the name or address of a host") from None
     if (found.authority, found.path, found.query) != (found.host, "/", "") and ":" not in found.host:
-        raise _wrong(f"{where} is not the name or address of a host alone")
+        raise wrong(f"{where} is not the name or address of a host alone")
     return found.host
-
-
-def _list(table: Mapping[str, object], key: str, most: int, where: str) -> list[object]:
-    found = table.get(key, [])
-    if not isinstance(found, list) or len(found) > most:
-        raise _wrong(f"{where}.{key} is not a list of at most {most}")
-    return found
-
-
-def _only(table: Mapping[str, object], known: set[str], where: str) -> None:
-    if not table.keys() <= known:
-        raise _wrong(f"{where} has an unknown key; known are {', '.join(sorted(known))}")
-
-
-def _wrong(message: str) -> ConfigurationError:
-    return ConfigurationError(
-        message, next_step="Correct the file; `r4-mcp policy check` says whether it is understood, and what it comes to."
-    )

@@ -25,7 +25,8 @@ from r4_mcp.policy.model import (
     Verdict,
 )
 from r4_mcp.policy.policy_file import MAX_SIZE
-from r4_mcp.policy.policy_text import MAX_NAME, parse_policy
+from r4_mcp.policy.policy_keys import MAX_NAME
+from r4_mcp.policy.policy_text import parse_policy
 
 VAULT, ITEM, FIELD = VaultId("a" * 24), ItemId("b" * 24), FieldId("c" * 24)
 CANARY: Final = "canary-4711"

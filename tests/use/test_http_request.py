@@ -11,7 +11,7 @@ import mcp_types as types
 import pytest
 
 from r4_mcp.core.wire import Classification
-from r4_mcp.policy.using import MAX_REFERENCES
+from r4_mcp.policy.use_http import MAX_REFERENCES
 from r4_mcp.sinks.masking import mark
 from tests.doors import ERAS, Era, Person, World, in_memory, subprocess, text_of, write_private
 from tests.sinks.services import serving, whole
