@@ -48,8 +48,8 @@ def test_what_says_nothing_more_is_the_default(text: str) -> None:
 
 
 REFUSED: Final = {
-    "an unknown key": ("[http_request]\nproxy = 1\n", "http_request has an unknown key; known are"),
-    "an unknown key of an opening": (OPEN + "port = 1\n", "entry 1 has an unknown key; known are"),
+    "an unknown key": ("[http_request]\nproxy = 1\n", "http_request has an unknown key proxy; known are"),
+    "an unknown key of an opening": (OPEN + "port = 1\n", "entry 1 has an unknown key port; known are"),
     "no item": (f'[[http_request.open]]\nvault = "{VAULT}"\nwebsite = "https://example.com"\n', "item is not an id"),
     "a name for an id": (OPEN.replace(ITEM, "Crane"), "item is not an id"),
     "no website": (f'[[http_request.open]]\nvault = "{VAULT}"\nitem = "{ITEM}"\n', "website is none"),
