@@ -197,7 +197,7 @@ class Door:
         assert set(payload) - {"candidates"} == {"code", "message", "next_step"}
         assert payload["message"]
         assert payload["next_step"]
-        assert result.structured_content is None or result.structured_content == payload
+        assert result.structured_content == payload
         return payload
 
 

@@ -20,6 +20,7 @@ from r4_mcp.cli.wiring import open_local, open_service, same_vault
 from r4_mcp.config import Settings
 from r4_mcp.core.wire import DetailCheckpoint, SignedField, SummaryCheckpoint
 from r4_mcp.errors import ApprovalRequiredError, ConfigurationError, DeniedError, InvalidArgumentError
+from r4_mcp.policy.file_text import root_line
 from r4_mcp.policy.model import UNAIMED, Action, Policy, PolicyClass, PolicyRule, Switches, Target, Verdict
 from r4_mcp.policy.policy_file import PolicySource, append_rule, read_policy
 from r4_mcp.policy.policy_text import AIMED
@@ -297,6 +298,11 @@ def _table(policy: Policy) -> Iterator[str]:
     for opening in policy.openings.items:
         places = ", ".join(("headers", "auth", *sorted(opening.places)))
         yield f"requests: {write_reference(opening.vault_id, opening.item_id)} may go to {opening.website} in {places}"
+    for command in policy.commands:
+        used, shown = ", ".join(write_reference(*ids) for ids in command.secrets), command.output.value
+        yield f"command {command.form}, of {used}, in {command.folder}, at most {command.seconds} seconds, output {shown}"
+    for root in policy.roots:
+        yield f"file {root_line(root)}"
     yield f"reveal budget: {policy.budget.per_connection} fields a connection, {policy.budget.per_hour} an hour"
 
 

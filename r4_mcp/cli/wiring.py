@@ -13,17 +13,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-
-import httpx
 
 from r4_mcp.cli.guard import guard
 from r4_mcp.config import Settings, read_settings
 from r4_mcp.errors import ConfigurationError, FileAccessError
 from r4_mcp.machine.client import MachineClient
-from r4_mcp.machine.contract import CONNECT_SECONDS
+from r4_mcp.machine.connections import Connections, open_connections
 from r4_mcp.policy.admission import Parts
 from r4_mcp.policy.approvals import UsedApprovals, derived_key
 from r4_mcp.policy.audit import AuditLog
@@ -66,8 +63,6 @@ if TYPE_CHECKING:
 EMBEDDED_NAME: Final = "the embedded vault"
 EMBEDDED_URL: Final = "http://localhost"
 """A name for the in-process transport; nothing is ever connected to it."""
-
-_MAX_CONNECTIONS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,17 +123,8 @@ def local_settings(settings: Settings, known: KnownSecrets) -> tuple[Settings, E
 @asynccontextmanager
 async def open_service(settings: Settings, known: KnownSecrets) -> AsyncIterator[Service]:
     """Wire a configured service over HTTP; nothing configured gives a service that says so."""
-    # Redirects off: the API key must not follow one. trust_env off: proxies and .netrc are not consulted.
-    # The per-read timeouts are off because each call has one total deadline.
-    async with httpx.AsyncClient(
-        follow_redirects=False,
-        trust_env=False,
-        # No cookie of the service is kept or sent back.
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        timeout=httpx.Timeout(None, connect=CONNECT_SECONDS),
-        limits=httpx.Limits(max_connections=_MAX_CONNECTIONS),
-    ) as http:
-        yield _wire(settings, known, http, settings.base_url, settings.base_url)
+    async with open_connections(settings.base_url) as connections:
+        yield _wire(settings, known, connections, settings.base_url, settings.base_url)
 
 
 @asynccontextmanager
@@ -148,10 +134,10 @@ async def open_local(settings: Settings, known: KnownSecrets) -> AsyncIterator[S
     Raises:
         ConfigurationError: Its folder can't be used.
     """
+    from r4_mcp.emulator.in_process import InProcess  # noqa: PLC0415 - as in local_settings
+
     own, embedded = local_settings(settings, known)
-    transport = httpx.ASGITransport(embedded.app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, follow_redirects=False, trust_env=False, timeout=None) as http:  # noqa: S113
-        yield _wire(own, known, http, EMBEDDED_URL, EMBEDDED_NAME)
+    yield _wire(own, known, InProcess(embedded.app), EMBEDDED_URL, EMBEDDED_NAME)
 
 
 def local_folder(settings: Settings) -> Path:
@@ -191,12 +177,12 @@ def _hostname() -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "", platform.node())[:255] or "unknown"
 
 
-def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base_url: str, service_name: str) -> Service:
+def _wire(settings: Settings, known: KnownSecrets, connections: Connections, base_url: str, service_name: str) -> Service:
     egress = guard(known)
     runtime = None
     cursors = None
     if settings.api_key is not None and not settings.problems:
-        runtime = _runtime(settings, known, MachineClient(http, base_url, settings.api_key), service_name)
+        runtime = _runtime(settings, known, MachineClient(connections, base_url, settings.api_key), service_name)
         cursors = Cursors(settings.api_key, known)
     policy = PolicySource(settings.policy, named=settings.policy_named)
     oversight = None if runtime is None else open_oversight(settings, runtime.owner)
@@ -214,6 +200,7 @@ def _wire(settings: Settings, known: KnownSecrets, http: httpx.AsyncClient, base
         bindings=None if runtime is None else open_bindings(settings, runtime.owner),
         # Kept while the operator's networks stay the same, with what it has read of the system's certificates.
         http=lru_cache(maxsize=1)(HttpSink),
+        own_files=(settings.home, settings.policy, settings.trust_store),
     )
     gate = Gate(parts)
     dispatch = Dispatch(gate, known, egress, settings.switches, oversight, policy.current)

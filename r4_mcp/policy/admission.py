@@ -11,8 +11,11 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
+
+import anyio
 
 from r4_mcp.errors import ApprovalRequiredError, ConfigurationError, DeniedError, NotConfiguredError, SecretInTextError
 from r4_mcp.policy.bindings import Bindings
@@ -36,6 +39,9 @@ _WITHOUT_KEY: Final = frozenset({Action.LIST, Action.REPORT, Action.RAW_READ, Ac
 _WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ARCHIVE, Action.ROTATE})
 """What does not begin from memory: a name must mean what it means now."""
 
+MAX_PROGRAMS: Final = 4
+"""Programs with secrets that run at once in a process; a further call waits until one of them ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parts:
@@ -54,6 +60,8 @@ class Parts:
         options: What the operator's commands need to reach the same vault, such as " --local".
         bindings: Websites that a person added to items; None where nothing is configured.
         http: Makes what sends requests with secrets, for the networks that the operator listed.
+        programs: Lets so many programs with secrets run at once.
+        own_files: What this program is told by and remembers in: folders and files that no caller may write to.
     """
 
     runtime: VaultRuntime | None
@@ -68,6 +76,8 @@ class Parts:
     options: str = ""
     bindings: Bindings | None = None
     http: Callable[[tuple[Network, ...]], HttpSink] = HttpSink
+    programs: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(MAX_PROGRAMS))
+    own_files: tuple[Path, ...] = ()
 
 
 class Admission:
@@ -206,6 +216,7 @@ class Admission:
         """
         denial = deny_early(action, self._parts.switches, self._parts.policy())
         if denial is not None:
+            self._call.decision = denial
             raise DeniedError(denial.reason)
 
     def position(self, cursor: str | None, listing: str) -> int:

@@ -35,7 +35,8 @@ class Call:
         ids: Ids of the vault, item and field that the call turned out to be about; for the audit log.
         further: Ids of the other fields, where it is about several; each has a line of its own in the audit log.
         decision: What the rules said; for the audit log.
-        pattern: The pattern of the policy that lists the raw request; for the audit log, which never has the request itself.
+        pattern: The pattern of the policy that lists the raw request, or its name for a command or folder; for the audit log,
+            which never has the request or the command itself.
     """
 
     approval: Approval | None = None

@@ -23,6 +23,8 @@ from r4_mcp.policy.lines import exposure_report
 from r4_mcp.policy.model import Action, Target
 from r4_mcp.policy.raw import RawRequests
 from r4_mcp.policy.standing import standing
+from r4_mcp.policy.use_command import CommandUses
+from r4_mcp.policy.use_file import FileUses
 from r4_mcp.policy.use_http import HttpUses
 from r4_mcp.policy.views import display
 from r4_mcp.vault.one_time_code import one_time_code
@@ -30,7 +32,7 @@ from r4_mcp.vault.one_time_code import one_time_code
 _log: Final = logging.getLogger(__name__)
 
 
-class Gate(Browsing, Changing, RawRequests, HttpUses):
+class Gate(Browsing, Changing, RawRequests, HttpUses, CommandUses, FileUses):
     """What an agent may do, as methods that return views; one for each call.
 
     Args:

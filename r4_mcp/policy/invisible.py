@@ -9,6 +9,7 @@ import unicodedata
 from typing import Final
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_LAYOUT: Final = frozenset("\n\r\t")
 _BLANK: Final = (
     (0x034F, 0x034F),  # combining grapheme joiner
     (0x115F, 0x1160),  # Hangul fillers
@@ -38,3 +39,10 @@ def is_odd_space(character: str) -> bool:
 def escaped(character: str) -> str:
     """Return a character so that it can be seen."""
     return f"\\u{{{ord(character):x}}}"
+
+
+def visible(text: str) -> str:
+    """Return a text of several lines so that all of it can be seen; its line breaks and tabs stay as they are."""
+    return "".join(
+        escaped(character) if is_invisible(character) and character not in _LAYOUT else character for character in text
+    )

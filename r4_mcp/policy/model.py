@@ -13,6 +13,8 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 
 from r4_mcp.core.wire import Classification, FieldId, FieldType, ItemId, VaultId
+from r4_mcp.policy.command_rules import CommandTemplate
+from r4_mcp.policy.file_rules import FileRoot
 from r4_mcp.policy.raw_request import RequestPattern
 from r4_mcp.policy.use_rules import NO_OPENINGS, Openings, Sink
 
@@ -243,6 +245,8 @@ class Policy:
         budget: The reveal budget.
         requests: The raw requests that there may be.
         openings: What is open for requests that hold secrets.
+        commands: The programs that may be started with secrets.
+        roots: The folders below which files with secrets may be written.
         closed: Why it denies everything (rule 2); None for a policy that is understood.
     """
 
@@ -253,6 +257,8 @@ class Policy:
     budget: Budget = field(default_factory=Budget)
     requests: tuple[RequestPattern, ...] = ()
     openings: Openings = NO_OPENINGS
+    commands: tuple[CommandTemplate, ...] = ()
+    roots: tuple[FileRoot, ...] = ()
     closed: str | None = None
 
 

@@ -69,8 +69,10 @@ NEEDS: Final[Mapping[str, Needs]] = {
     "search_items": Needs((Action.LIST,), _VERIFY),
     "describe_item": Needs((Action.LIST,), _VERIFY),
     "read_secret": Needs((Action.REVEAL,), _OPEN),
-    # Without a placeholder it opens nothing, and is of no use.
+    # Without a secret they open nothing, and are of no use.
     "http_request": Needs((Action.USE,), _OPEN),
+    "run_command": Needs((Action.USE,), _OPEN),
+    "write_secret_file": Needs((Action.USE,), _OPEN),
     # Reading back shows that what was created opens.
     "create_vault": Needs((Action.CREATE,), (*_VERIFY, CREATE_VAULT, GET_WRAPPED_KEY)),
     "create_item": Needs((Action.CREATE,), (*_VERIFY, CREATE_ITEM, GET_WRAPPED_KEY)),
@@ -97,8 +99,9 @@ def unavailable(me: Me | None, switches: Switches, policy: Policy) -> tuple[Unav
 
 
 def _reason(tool: str, needs: Needs, me: Me | None, switches: Switches, policy: Policy) -> str | None:
-    if tool == "machine_request" and not usable_patterns(policy, switches):
-        return "the operator's policy lists no request that it could make ([machine_request])"
+    unlisted = _unlisted(tool, switches, policy)
+    if unlisted is not None:
+        return unlisted
     denials = [_denied_throughout(action, switches, policy) for action in needs.actions]
     if denials and None not in denials:
         return denials[0]
@@ -109,6 +112,17 @@ def _reason(tool: str, needs: Needs, me: Me | None, switches: Switches, policy: 
         return f"the API key lacks {', '.join(missing)}, which the operator who manages this agent in R4 can grant"
     if not me.vault_write_allowed and any(Permission.VAULT_WRITE in endpoint.permissions for endpoint in needs.endpoints):
         return "R4 says that this agent may not write to vaults; the operator who manages it can change that"
+    return None
+
+
+def _unlisted(tool: str, switches: Switches, policy: Policy) -> str | None:
+    """Return that a tool is hidden because the policy lists nothing for it; None where it is not."""
+    if tool == "machine_request" and not usable_patterns(policy, switches):
+        return "the operator's policy lists no request that it could make ([machine_request])"
+    if tool == "run_command" and not policy.commands:
+        return "the operator's policy lists no command that it could run ([run_command])"
+    if tool == "write_secret_file" and not policy.roots:
+        return "the operator's policy lists no folder that it could write to ([write_secret_file])"
     return None
 
 

@@ -1,6 +1,7 @@
 """What tools return that change or use something, built field by field like ``views``.
 
-What this file does not do: hold a value. ``HttpAnswer`` and ``RawAnswer`` hold the texts that were masked and filtered for them.
+What this file does not do: hold a value. ``HttpAnswer``, ``ProgramAnswer`` and ``RawAnswer`` hold the texts that were masked and
+filtered for them.
 """
 
 from __future__ import annotations
@@ -98,6 +99,28 @@ class HttpAnswer:
     headers: tuple[str, ...]
     body: str | None
     shown: Literal["whole", "cut", "not text", "withheld"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramAnswer:
+    """How a program with secrets ended, and what it printed, masked; ``shown`` says how much of that this is.
+
+    ``exit_code`` is None where a signal ended it; ``late``: its deadline had passed. What is withheld is empty.
+    """
+
+    exit_code: int | None
+    signal: int | None
+    late: bool
+    stdout: str
+    stderr: str
+    shown: Literal["whole", "cut", "withheld"]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """Where a file was written. Not how long it is: the length of a raw file is that of its value."""
+
+    path: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from typing import Final
 from r4_mcp.core.record import is_id
 from r4_mcp.core.wire import FieldId, FieldType, ItemId, VaultId
 from r4_mcp.machine.contract import is_served
+from r4_mcp.policy.command_text import read_commands
+from r4_mcp.policy.file_text import read_roots
 from r4_mcp.policy.model import (
     ACTION_DEFAULTS,
     BY_CLASS,
@@ -46,6 +48,7 @@ from r4_mcp.policy.views import display
 MAX_REQUESTS: Final = 64
 """Patterns of raw requests."""
 
+_TABLES: Final = frozenset({"rule", "defaults", "budget", "machine_request", "http_request", "run_command", "write_secret_file"})
 _BY_ID: Final = "Write it, or let `r4-mcp policy allow REF` find it and write the whole rule."
 AIMED: Final[Mapping[Action, frozenset[str]]] = {
     Action.REVEAL: frozenset({"classification", "vault", "item", "field", "field_type"}),
@@ -68,7 +71,7 @@ def parse_policy(raw: bytes) -> Policy:
     document = parse_toml(raw)
     if not document:
         raise wrong("it is empty, and an empty policy denies everything")
-    only_keys(document, frozenset({"rule", "defaults", "budget", "machine_request", "http_request"}), "the file")
+    only_keys(document, _TABLES, "the file")
     entries = document.get("rule", [])
     if not isinstance(entries, list):
         raise wrong("rule is not written as [[rule]]")
@@ -82,6 +85,8 @@ def parse_policy(raw: bytes) -> Policy:
         budget=_budget(read_table(document, "budget")),
         requests=_requests(read_table(document, "machine_request")),
         openings=read_openings(read_table(document, "http_request")),
+        commands=read_commands(read_table(document, "run_command")),
+        roots=read_roots(read_table(document, "write_secret_file")),
     )
 
 

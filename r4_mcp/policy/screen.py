@@ -31,4 +31,4 @@ def refuse_secrets(texts: Mapping[str, str | None], egress: Egress) -> None:
     shaped = [name for name, text in given.items() if has_secret_shape(text)]
     for name in given:
         if name in known or name in shaped:
-            raise SecretInTextError(f"the argument {name} holds something that is, or looks like, a secret; nothing was sent")
+            raise SecretInTextError(f"the argument {name} holds something that is, or looks like, a secret; nothing was done")

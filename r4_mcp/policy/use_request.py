@@ -16,7 +16,7 @@ from typing import Final
 
 from r4_mcp.core.encoding import JsonIn, compact_json
 from r4_mcp.errors import InvalidArgumentError
-from r4_mcp.policy.invisible import escaped, is_invisible
+from r4_mcp.policy.invisible import visible
 from r4_mcp.policy.outcomes import HttpAnswer
 from r4_mcp.sinks.answer import Answer, Binary, Text
 from r4_mcp.sinks.destination import Destination
@@ -24,8 +24,6 @@ from r4_mcp.sinks.request import BasicAuth, BearerAuth, FormBody, JsonBody, Requ
 
 MAX_DRAFT: Final = 16 * 1024
 """Characters of everything that a caller gives, as compact JSON."""
-
-_LAYOUT: Final = frozenset("\n\r\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +134,10 @@ class RequestDraft:
 
 def http_answer(answer: Answer) -> HttpAnswer:
     """Build the view of an answer, which the sink has masked (rule 3)."""
-    headers = tuple(f"{name}: {_visible(text)}" for name, text in answer.headers)
+    headers = tuple(f"{name}: {visible(text)}" for name, text in answer.headers)
     body = answer.body
     if isinstance(body, Text):
-        return HttpAnswer(answer.status, headers, _visible(body.text), "cut" if body.is_cut else "whole")
+        return HttpAnswer(answer.status, headers, visible(body.text), "cut" if body.is_cut else "whole")
     if isinstance(body, Binary):
         return HttpAnswer(answer.status, headers, None, "not text")
     return HttpAnswer(answer.status, headers, None, "withheld")
@@ -155,9 +153,3 @@ def _texts(value: JsonIn) -> Iterator[str]:
     elif isinstance(value, Sequence):
         for member in value:
             yield from _texts(member)
-
-
-def _visible(text: str) -> str:
-    return "".join(
-        escaped(character) if is_invisible(character) and character not in _LAYOUT else character for character in text
-    )

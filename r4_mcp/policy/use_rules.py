@@ -25,6 +25,10 @@ class Sink(StrEnum):
     HTTP_REQUEST = "http_request"
     RUN = "run"
     """``r4-mcp run``: a person's program."""
+    RUN_COMMAND = "run_command"
+    """A program that the operator listed, started by the model."""
+    WRITE_SECRET_FILE = "write_secret_file"  # noqa: S105 - a way of use
+    """A file below a folder that the operator listed."""
 
 
 class OpenPlace(StrEnum):

@@ -18,10 +18,12 @@ from r4_mcp.tools.machine_request import MACHINE_REQUEST
 from r4_mcp.tools.read_secret import READ_SECRET
 from r4_mcp.tools.report_gap import REPORT_GAP
 from r4_mcp.tools.rotate_key import ROTATE_KEY
+from r4_mcp.tools.run_command import RUN_COMMAND
 from r4_mcp.tools.search_items import SEARCH_ITEMS
 from r4_mcp.tools.tool import Tool
 from r4_mcp.tools.update_item import UPDATE_ITEM
 from r4_mcp.tools.whoami import WHOAMI
+from r4_mcp.tools.write_secret_file import WRITE_SECRET_FILE
 
 # Each tool has its own argument type, which a tuple of all of them can't name.
 ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
@@ -42,4 +44,6 @@ ALL_TOOLS: Final[tuple[Tool[Any], ...]] = (
     REPORT_GAP,
     MACHINE_REQUEST,
     HTTP_REQUEST,
+    RUN_COMMAND,
+    WRITE_SECRET_FILE,
 )

@@ -32,7 +32,7 @@ CREATABLE: Final = [kind.value for kind in FieldType if kind is not FieldType.FI
 class GenerateArguments(Arguments):
     """A wish for a random secret."""
 
-    length: Annotated[int, Field(description=f"{MIN_GENERATED} to {MAX_GENERATED}", ge=MIN_GENERATED, le=MAX_GENERATED)] = 32
+    length: Annotated[int, Field(ge=MIN_GENERATED, le=MAX_GENERATED)] = 32
     alphabet: Annotated[Alphabet, Field(strict=False)] = Alphabet.ALPHANUMERIC
 
 
@@ -51,13 +51,13 @@ class CreateItemArguments(Arguments):
     """The item."""
 
     vault: Annotated[str, Field(description="r4://vault, or the vault's name or id.", min_length=1, max_length=MAX_REFERENCE)]
-    name: Annotated[str, Field(description=f"1 to {MAX_NAME} characters; not secret.", min_length=1, max_length=MAX_NAME)]
+    name: Annotated[str, Field(description="Not secret.", min_length=1, max_length=MAX_NAME)]
     type: Annotated[ItemType, Field(strict=False)]
     websites: Annotated[
         list[Annotated[str, Field(max_length=MAX_WEBSITE)]],
-        Field(description=f"At most {MAX_WEBSITES}.", max_length=MAX_WEBSITES, default_factory=list),
+        Field(max_length=MAX_WEBSITES, default_factory=list),
     ]
-    fields: Annotated[list[FieldArguments], Field(description=f"1 to {MAX_FIELDS}.", min_length=1, max_length=MAX_FIELDS)]
+    fields: Annotated[list[FieldArguments], Field(min_length=1, max_length=MAX_FIELDS)]
 
 
 async def _run(gate: Gate, arguments: CreateItemArguments) -> CreatedItem:

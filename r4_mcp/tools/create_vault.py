@@ -15,7 +15,7 @@ from r4_mcp.tools.tool import Arguments, Tool
 class CreateVaultArguments(Arguments):
     """The vault."""
 
-    name: Annotated[str, Field(description=f"1 to {MAX_NAME} characters; not secret.", min_length=1, max_length=MAX_NAME)]
+    name: Annotated[str, Field(description="Not secret.", min_length=1, max_length=MAX_NAME)]
     classification: Annotated[Classification | None, Field(strict=False)] = None
     project: Annotated[str | None, Field(description="Project id or name that gets access.", max_length=255)] = None
 

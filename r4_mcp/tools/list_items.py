@@ -18,7 +18,7 @@ class ListItemsArguments(Arguments):
 
     vault: Annotated[str, Field(description="r4://vault, or the vault's name or id.", min_length=1, max_length=MAX_REFERENCE)]
     cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=512)] = None
-    limit: Annotated[int | None, Field(description=f"1 to {MAX_ITEMS}; default {DEFAULT_ITEMS}.", ge=1, le=MAX_ITEMS)] = None
+    limit: Annotated[int | None, Field(description=f"Default {DEFAULT_ITEMS}.", ge=1, le=MAX_ITEMS)] = None
 
 
 async def _run(gate: Gate, arguments: ListItemsArguments) -> ItemList:

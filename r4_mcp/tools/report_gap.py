@@ -15,10 +15,8 @@ from r4_mcp.tools.tool import Arguments, Tool
 class ReportGapArguments(Arguments):
     """The report."""
 
-    summary: Annotated[str, Field(description="One line, at most 300 characters.", min_length=1, max_length=300)]
-    details: Annotated[
-        str, Field(description=f"What happened; at most {MAX_FEEDBACK} characters.", min_length=1, max_length=MAX_FEEDBACK)
-    ]
+    summary: Annotated[str, Field(description="One line.", min_length=1, max_length=300)]
+    details: Annotated[str, Field(description="What happened.", min_length=1, max_length=MAX_FEEDBACK)]
     desired_outcome: Annotated[str | None, Field(description="What would have helped.", max_length=MAX_FEEDBACK)] = None
 
 

@@ -15,11 +15,9 @@ from r4_mcp.tools.tool import Arguments, Tool
 class SearchItemsArguments(Arguments):
     """What to look for, and page."""
 
-    query: Annotated[
-        str, Field(description=f"Words, taken literally; at most {MAX_QUERY} characters.", min_length=1, max_length=MAX_QUERY)
-    ]
+    query: Annotated[str, Field(description="Words, taken literally.", min_length=1, max_length=MAX_QUERY)]
     cursor: Annotated[str | None, Field(description="next_cursor of the page before.", max_length=512)] = None
-    limit: Annotated[int | None, Field(description=f"1 to {MAX_HITS}; default {DEFAULT_HITS}.", ge=1, le=MAX_HITS)] = None
+    limit: Annotated[int | None, Field(description=f"Default {DEFAULT_HITS}.", ge=1, le=MAX_HITS)] = None
 
 
 async def _run(gate: Gate, arguments: SearchItemsArguments) -> SearchResults:

@@ -62,6 +62,8 @@ class Tool(Generic[ArgumentsT]):
         writes: Hidden under ``R4_READ_ONLY``.
         reveals: Hidden under ``R4_NO_REVEAL``.
         requests: Hidden unless the policy lists raw requests.
+        runs: Hidden unless the policy lists commands.
+        files: Hidden unless the policy lists folders for files.
         plaintext_at: Locations of the result that may hold a plaintext.
     """
 
@@ -77,6 +79,8 @@ class Tool(Generic[ArgumentsT]):
     writes: bool = False
     reveals: bool = False
     requests: bool = False
+    runs: bool = False
+    files: bool = False
     plaintext_at: frozenset[tuple[str | int, ...]] = frozenset()
 
     def input_schema(self) -> JsonSchema:
@@ -108,8 +112,11 @@ def _adapter(result: type[object]) -> TypeAdapter[Any]:
 
 
 def _plain(schema: JsonSchema, dropped: frozenset[str] = frozenset({"title"})) -> JsonSchema:
-    """Inline ``$ref`` and drop generated titles and class docstrings: some hosts follow neither, and a model reads each byte."""
-    definitions = schema.pop("$defs", {})
+    """Inline ``$ref`` and drop generated titles and class docstrings: some hosts follow neither, and a model reads each byte.
+
+    For the same reason an object that stands in several places is spelled out in the first.
+    """
+    definitions, spelled = schema.pop("$defs", {}), set[str]()
 
     def walk(node: Any, *, is_properties: bool = False) -> Any:  # noqa: ANN401 - a JSON Schema is any JSON
         if isinstance(node, list):
@@ -117,8 +124,12 @@ def _plain(schema: JsonSchema, dropped: frozenset[str] = frozenset({"title"})) -
         if not isinstance(node, dict):
             return node
         if "$ref" in node:
+            name = node["$ref"].rpartition("/")[2]
+            if name in spelled and "properties" in definitions[name]:
+                return {"type": "object", "description": "As above."}
+            spelled.add(name)
             # A definition's own description is its class docstring; what stands beside the reference was written for the model.
-            return {**_without_docstring(walk(definitions[node["$ref"].rpartition("/")[2]])), **_rest(node, walk)}
+            return {**_without_docstring(walk(definitions[name])), **_rest(node, walk)}
         walked = {
             key: walk(member, is_properties=key == "properties" and not is_properties)
             for key, member in node.items()

@@ -32,9 +32,7 @@ class UpdateItemArguments(Arguments):
 
     reference: Annotated[str, Field(description="r4://vault/item", min_length=1, max_length=MAX_REFERENCE)]
     name: Annotated[str | None, Field(description="New name; not secret.", max_length=MAX_NAME)] = None
-    fields: Annotated[
-        list[ChangeArguments], Field(description=f"At most {MAX_FIELDS}.", max_length=MAX_FIELDS, default_factory=list)
-    ]
+    fields: Annotated[list[ChangeArguments], Field(max_length=MAX_FIELDS, default_factory=list)]
 
 
 async def _run(gate: Gate, arguments: UpdateItemArguments) -> UpdatedItem:

@@ -15,13 +15,16 @@ from typing import Any, Final
 from r4_mcp.core.wire import FieldType, ItemType
 
 from .elsewhere import elsewhere
-from .vaults import CANARIES, PLACES, PROJECT, REPORTED, SPARE, VALUED, Place, Planted, name_of
+from .vaults import CANARIES, DUMP, PLACES, PROJECT, REPORTED, SPARE, VALUED, Place, Planted, name_of
 
 Arguments = dict[str, Any]
 
 _KINDS: Final = tuple(ItemType)
 _UNIQUE: Final = frozenset({ItemType.DATABASE, ItemType.SSH_KEY, ItemType.SERVER, ItemType.CREDIT_CARD})
 """Items whose SCREAMING keys mean one field: no other vault has an item of their name."""
+
+FILED: Final = tuple(Place(CANARIES, ItemType.LOGIN, kind) for kind in VALUED if kind is not FieldType.TOTP)
+"""Fields whose values go into files: there, and nowhere else, they may stand."""
 
 CONTACT: Final = PLACES[1:6:4]
 """Fields that a process reads before anything goes wrong, so that it holds plaintexts to leak: a password and a seed."""
@@ -74,6 +77,22 @@ def _request(turn: int, _: Planted) -> Arguments:
     return {"method": "POST", "url": f"{elsewhere()}/login", "auth": auth, "text": "hello"}
 
 
+def _command(turn: int, _: Planted) -> Arguments:
+    used = Place(CANARIES, ItemType.LOGIN, FieldType.PASSWORD if turn else FieldType.TOTP)
+    return {
+        "argv": list(DUMP),
+        "env": {"CANARY": used.reference},
+        "stdin": Place(CANARIES, used.item, FieldType.SECRET).reference,
+    }
+
+
+def _file(turn: int, _: Planted) -> Arguments:
+    # An env file can't hold what a password may be.
+    form, used = (("json", FILED), ("env", FILED[-2:]), ("raw", FILED[1:2]))[turn % 3]
+    entries = {name_of(place.field): place.reference for place in used}
+    return {"path": f"file.{form}", "format": form, "entries": entries, "replace": True}
+
+
 RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
     "whoami": lambda *_: {},
     "list_projects": lambda turn, _: {"project": PROJECT} if turn % 2 else {},
@@ -83,6 +102,8 @@ RIGHT: Final[Mapping[str, Callable[[int, Planted], Arguments]]] = {
     "search_items": lambda turn, _: {"query": CANARIES if turn % 2 else name_of(_KINDS[0]), "limit": 3},
     "read_secret": _read,
     "http_request": _request,
+    "run_command": _command,
+    "write_secret_file": _file,
     "report_gap": _report,
     "exposure": lambda *_: {},
     "create_vault": lambda turn, _: {"name": f"New vault {turn}", "classification": "INTERNAL", "project": PROJECT},
@@ -103,6 +124,8 @@ TURNS: Final = {
     "list_items": 2,
     "search_items": 2,
     "http_request": 2,
+    "run_command": 2,
+    "write_secret_file": 3,
     "update_item": 2,
 }
 """Tool → turns in which its right arguments differ; one for every other tool."""

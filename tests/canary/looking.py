@@ -6,7 +6,7 @@ Rules:
 1. In an answer of ``read_secret`` the member ``value`` of the structured content, and of the text beside it, is taken out before
    the rest is looked through. It must be the plaintext of the field that was asked for; of a seed, it is the current code.
 2. What a call brings along may stand in what the client said; a gap report's own text in what is sent to the service.
-3. Files of keys hold keys.
+3. Files of keys hold keys. The files that are asked for hold what is asked for.
 4. A text that the caller wrote where no plaintext belongs may stand in locals of the functions that it was passed to, and in the
    text of foreign exceptions that are dropped: they are the caller's own words, and nothing of ours prints either. A ``value``
    may not, wherever it came from. In the same way, what the service itself said may stand in the locals where it came in.
@@ -25,7 +25,7 @@ from typing import Any, Final
 from r4_mcp import errors
 from r4_mcp.core.wire import FieldType
 
-from .calls import CARRIED, CONTACT
+from .calls import CARRIED, CONTACT, FILED
 from .conditions import Combination
 from .scanner import Hit, Scanner
 from .vaults import CANARIES, HOSTILE, REJECTED, REJECTED_VALUE, REPORTED, Place, Planted, Scene
@@ -147,7 +147,9 @@ class Look:
             yield Seen.one(Sink.SERVICE, exchange.line, sent)
         self.scene.tap.exchanges.clear()
         folders = {Sink.HOME: "home", Sink.KEYS: "keys", Sink.STORE: "service"}
-        yield from self.watch.taken((sink, self.scene.folder / part) for sink, part in folders.items())
+        yield from self.watch.taken(
+            [*((sink, self.scene.folder / part) for sink, part in folders.items()), (Sink.FILED, self.planted.folder / "files")]
+        )
 
     def _allowed(self, seen: Seen, carried: Collection[str]) -> Collection[str]:
         if seen.sink is Sink.REQUEST:
@@ -156,14 +158,17 @@ class Look:
             return (REPORTED,)
         if seen.sink is Sink.LOCALS or (seen.sink is Sink.EXCEPTION and not hasattr(errors, seen.place)):
             return [label for label in carried if label in {REJECTED, REPORTED, CONTACT[0].label}]
+        if seen.sink is Sink.FILED:
+            return [place.label for place in FILED]
         if seen.sink is Sink.KEYS:
             return [canary.label for canary in (*self.planted.keys, *self.scene.new_keys())]
         return ()
 
     def _require_value(self, answer: Message | None, read: Place | None) -> bytes | None:
         """Check that what was read is what was asked for (rule 1); returns the current code of a seed."""
-        content = (answer or {}).get("result", {}).get("structuredContent")
-        if read is None or content is None:
+        result = (answer or {}).get("result", {})
+        content = result.get("structuredContent")
+        if read is None or content is None or result["isError"]:
             return None
         value = content["value"]
         if read.field is FieldType.TOTP:

@@ -6,7 +6,7 @@ What this file does not do: choose combinations, know encodings, or decide what 
 Rules:
 1. The product runs as the command line wires it, over real HTTP on loopback, with the numbers of ``setting``.
 2. A process holds plaintexts before anything goes wrong: it has read some. Where the lie is about who the agent is, each call is
-   the first of a process that remembers nothing.
+   the first of a process that remembers nothing but the operator's policy.
 3. After each combination the journal is emptied, so that each one meets its own condition and not the last one's remains.
 4. What the server says of itself, and its list of tools, are the same bytes on every scene, before and after.
 """
@@ -104,7 +104,7 @@ class Sweep:
                 if _is_about_the_agent(condition):
                     for one in group:
                         shutil.rmtree(scene.home)
-                        scene.home.mkdir(mode=0o700)
+                        shutil.copytree(self.planted.folder / "home", scene.home)
                         async with self._process(look, era, condition.person) as wire:
                             await self._play(look, wire, one)
                     return

@@ -19,7 +19,7 @@ from r4_mcp.core import checkpoint, directory, served, wire
 from r4_mcp.core.encoding import Json
 from r4_mcp.emulator.faults_liar import Asked, Fault, edit_of
 from r4_mcp.machine.contract import ALL_ENDPOINTS, GET_WRAPPED_KEY
-from r4_mcp.policy import exposure, views
+from r4_mcp.policy import exposure, outcomes, views
 from r4_mcp.tools import ALL_TOOLS
 from r4_mcp.vault import locator, reader, rotation
 from tests.switchboard import Switchboard
@@ -135,14 +135,16 @@ async def test_what_a_view_holds_more_is_not_encoded(
     """A view with members that its type does not name: only those that it names are encoded."""
     canary, made = word("further member of a view"), set[str]()
     # The builders get views of richer types; what the types of views say of each other stays, since encoding goes by that.
-    richer = ModuleType(views.__name__)
-    vars(richer).update(vars(views))
-    builders = [room for room in rooms() if room is not views]
-    for kind in dataclasses_of(views):
-        vars(richer)[kind.__name__] = enriched(kind, canary.text, made)
-        put(monkeypatch, builders, kind, vars(richer)[kind.__name__])
-    put(monkeypatch, builders, views, richer)
-    monkeypatch.setattr(views, "RevealedField", vars(richer)["RevealedField"])
+    builders = [room for room in rooms() if room not in {views, outcomes}]
+    for module in (views, outcomes):
+        richer = ModuleType(module.__name__)
+        vars(richer).update(vars(module))
+        for kind in dataclasses_of(module):
+            vars(richer)[kind.__name__] = enriched(kind, canary.text, made)
+            put(monkeypatch, builders, kind, vars(richer)[kind.__name__])
+        put(monkeypatch, builders, module, richer)
+        if module is views:
+            monkeypatch.setattr(views, "RevealedField", vars(richer)["RevealedField"])
     await play(Sweep(planted, board, tmp_path), ERAS[1], canary)
     # What answers a raw request is the one view that is filtered.
     assert made >= {tool.result.__name__ for tool in ALL_TOOLS if not tool.requests} | {

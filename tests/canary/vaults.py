@@ -46,6 +46,9 @@ PROJECT: Final = "Aviary"
 HOSTILE: Final = ItemType.SERVER
 """The item whose values ``values`` makes hostile; only one vault has one."""
 
+DUMP: Final = ("/bin/sh", "-c", "env; cat; env >&2; cat /proc/self/environ")
+"""A program that says all that it was given: as bad for a value as ``elsewhere``."""
+
 VALUED: Final = tuple(kind for kind in FieldType if kind is not FieldType.FILE)
 _BITS: Final = 2048
 _VAULTS: Final = {
@@ -93,7 +96,7 @@ class Planted:
     """The service as it was made; scenes are copies of it.
 
     Attributes:
-        folder: Holds ``service`` and ``keys``.
+        folder: Holds ``service``, ``keys`` and ``home``, and ``files``, the one folder below which files with values may stand.
         values: The canary of each field.
         supplied: Canaries that calls bring along, by what they are brought for.
         keys: Canaries that files of keys may hold: the API secret and the agent's private key.
@@ -127,9 +130,8 @@ ECHOED: Final = "echoed"
 
 def plant(folder: Path) -> Planted:
     """Make the service, its agent and its canaries."""
-    for part in ("keys", "home"):
+    for part in ("keys", "home", "files"):
         (folder / part).mkdir(mode=0o700, parents=True)
-    write_private(folder / "home" / "policy.toml", "[http_request]\nloopback_http = true\n")
     known, (operator_pem, agent_pem, *spare) = KnownSecrets(), [generate_private_key(_BITS) for _ in range(4)]
     store, agent_key = Store.open(folder / "service"), load_private_key(agent_pem)
     write_private(folder / "service" / OPERATOR_KEY_FILE, operator_pem.decode("ascii"))
@@ -143,6 +145,10 @@ def plant(folder: Path) -> Planted:
         vault_id = operator.create_vault(vault, classification)
         operator.create_items(vault_id, [_item(vault, item, values, known) for item in items])
         operator.grant(credentials.agent_id, vault_id, level)
+    listed = f'[[run_command.allow]]\nname = "dump"\nargv = {json.dumps(DUMP)}\nfolder = "/"\nstdin = true\nenv = ["CANARY"]\n'
+    listed += f'secrets = ["r4://{operator.vaults()[CANARIES]}"]\n'
+    listed += f'[[write_secret_file.root]]\npath = "{folder / "files"}"\nvault = "{operator.vaults()[CANARIES]}"\n'
+    write_private(folder / "home" / "policy.toml", f"[http_request]\nloopback_http = true\n{listed}")
     # reveal: goes to the agent's private file, which is what it is for.
     secret = credentials.access_secret.reveal()
     members = {"agentId": credentials.agent_id, "accessKey": credentials.access_key, "accessSecret": secret}

@@ -46,6 +46,7 @@ class Sink(StrEnum):
     USER = "file in the user's home"
     KEYS = "file of keys"
     STORE = "file of the service"
+    FILED = "file that was asked for"
     EXCEPTION = "exception"
     LOCALS = "local of an exception's traceback"
 

@@ -25,7 +25,7 @@ from r4_mcp.tools import ALL_TOOLS
 from .calls import CONTACT, RIGHT, Arguments
 from .vaults import REJECTED, REJECTED_VALUE, Planted
 
-_SCREENED: Final = frozenset({"name", "websites", "summary", "details", "desired_outcome", "reason"})
+_SCREENED: Final = frozenset({"name", "websites", "summary", "details", "desired_outcome", "reason", "path"})
 VALUE: Final = "value"
 """Name of the arguments that hold plaintexts, and are hidden from the first line of ours on."""
 

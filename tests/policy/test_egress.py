@@ -224,7 +224,7 @@ def test_the_screen_refuses_and_does_not_say_what_it_found(what: str) -> None:
     """One sentence and one code for a known value and for a shape: it names the argument only."""
     with pytest.raises(SecretInTextError) as caught:
         refuse_secrets({"fine": "text", "details": SCREENED[what]}, guard(VALUE))
-    assert caught.value.message == ("the argument details holds something that is, or looks like, a secret; nothing was sent")
+    assert caught.value.message == ("the argument details holds something that is, or looks like, a secret; nothing was done")
     assert (caught.value.code, caught.value.next_step, caught.value.candidates) == ("secret_in_text", None, ())
     assert caught.value.__context__ is None
 

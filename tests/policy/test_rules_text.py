@@ -122,7 +122,10 @@ REFUSED: Final[dict[str, tuple[str | bytes, str]]] = {
     "a table twice": ("[budget]\n[defaults]\n[budget]\n", "line 3 has a key or table that is there twice"),
     "an unknown table": (
         "[sinks]\n",
-        "the file has an unknown key sinks; known are budget, defaults, http_request, machine_request, rule",
+        (
+            "the file has an unknown key sinks; "
+            "known are budget, defaults, http_request, machine_request, rule, run_command, write_secret_file"
+        ),
     ),
     "an unknown key at the top": (f'version = "{CANARY}"\n', "the file has an unknown key version"),
     "an unknown key of a rule": (rule_with(f'verdict = "{CANARY}"'), "rule 1 has an unknown key verdict"),

@@ -21,7 +21,20 @@ from r4_mcp.config import read_settings
 from r4_mcp.core.keys import PrivateKey
 from r4_mcp.server.prompt_texts import ALL_PROMPTS
 from r4_mcp.tools import ALL_TOOLS
-from tests.doors import CALL_SECONDS, ERAS, Door, Era, Person, World, in_memory, local_environment, open_world, subprocess
+from tests.doors import (
+    CALL_SECONDS,
+    ERAS,
+    POLICY,
+    Door,
+    Era,
+    Person,
+    World,
+    in_memory,
+    local_environment,
+    open_world,
+    subprocess,
+    write_private,
+)
 from tests.switchboard import Exchange, Switchboard
 from tests.tools.schemas import check_result
 
@@ -46,11 +59,15 @@ async def opened(way: Way, era: Era, world: World, stderr: Path) -> AsyncIterato
         yield client
 
 
-async def drive(door: Door) -> dict[str, dict[str, Any]]:
+async def drive(door: Door, home: Path) -> dict[str, dict[str, Any]]:
     """Call every tool once in an order that makes sense; returns the results by tool.
 
     All but ``machine_request`` and ``http_request``: no door here has the service that they need; ``test_machine_request`` and
     ``tests/use`` play one.
+
+    Args:
+        door: The door.
+        home: Where its server finds the policy, which is written anew to list what some tools need.
     """
     results = {"create_vault": await door.ok("create_vault", name="Era Vault", classification="INTERNAL")}
     vault = results["create_vault"]["reference"]
@@ -75,6 +92,14 @@ async def drive(door: Door) -> dict[str, dict[str, Any]]:
     results["update_item"] = await door.ok("update_item", reference=item, fields=changes)
     results["read_secret"] = await door.ok("read_secret", reference=item, reason="era test")
     assert results["read_secret"]["value"] == "era password, not short"
+    lists = '[[run_command.allow]]\nname = "true"\nargv = ["/bin/true"]\nfolder = "/"\nenv = ["TOKEN"]\n'
+    lists += f'secrets = ["r4://{results["create_vault"]["id"]}"]\n'
+    (home.parent / "files").mkdir()
+    lists += f'[[write_secret_file.root]]\npath = "{home.parent / "files"}"\nvault = "{results["create_vault"]["id"]}"\n'
+    write_private(home / "policy.toml", f"{lists}{POLICY}")
+    results["run_command"] = await door.ok("run_command", argv=["/bin/true"], env={"TOKEN": f"{item}/password"})
+    entries = {"password": f"{item}/password"}
+    results["write_secret_file"] = await door.ok("write_secret_file", path="era.json", format="json", entries=entries)
     results["rotate_key"] = await door.ok("rotate_key")
     results["exposure"] = await door.ok("exposure")
     results["report_gap"] = await door.ok("report_gap", summary="Era", details="Nothing is missing.")
@@ -92,7 +117,7 @@ def reference(
 
     async def run() -> dict[str, dict[str, Any]]:
         async with in_memory(world.environment, answer=Person()) as door:
-            return await drive(door)
+            return await drive(door, world.home)
 
     return anyio.run(run)
 
@@ -113,8 +138,8 @@ async def test_every_tool_gives_the_same_shape_through_every_door(
 ) -> None:
     """A result has its schema, and the members and types that the in-memory modern door gives."""
     async with opened(way, era, world, tmp_path / "stderr") as door:
-        results = await drive(door)
-    assert set(results) == {tool.name for tool in ALL_TOOLS if not tool.requests} - {"http_request"}
+        results = await drive(door, world.home)
+    assert set(results) == {tool.name for tool in ALL_TOOLS} - {"http_request", "machine_request"}
     for name, payload in results.items():
         check_result(name, payload)
         given, wanted = shape(payload), shape(reference[name])

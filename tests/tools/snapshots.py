@@ -9,8 +9,11 @@ import json
 from pathlib import Path
 from typing import Final
 
+from r4_mcp.core.wire import VaultId
 from r4_mcp.policy.admission import Parts
+from r4_mcp.policy.command_rules import CommandTemplate
 from r4_mcp.policy.egress import Egress
+from r4_mcp.policy.file_rules import FileRoot
 from r4_mcp.policy.gate import Gate
 from r4_mcp.policy.model import Policy, Switches
 from r4_mcp.policy.raw_request import parse_pattern
@@ -29,7 +32,11 @@ def unconfigured(switches: Switches | None = None) -> Dispatch:
     chosen = switches or Switches()
     gate = Gate(Parts(runtime=None, missing=(), switches=chosen, known=known, egress=egress, cursors=None, clock=lambda: 0.0))
     # A policy that lists something, so that no tool is hidden but by a switch.
-    listing = Policy(requests=(parse_pattern("GET /webhook"),))
+    listing = Policy(
+        requests=(parse_pattern("GET /webhook"),),
+        roots=(FileRoot(1, "/srv/web", VaultId("a" * 24)),),
+        commands=(CommandTemplate("deploy", ("/srv/bin/deploy",), "/srv", secrets=(("a" * 24,),), stdin=True),),
+    )
     return Dispatch(gate, known, egress, chosen, policy=lambda: listing)
 
 

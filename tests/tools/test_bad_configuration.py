@@ -16,6 +16,7 @@ from r4_mcp.tools import ALL_TOOLS
 from tests.doors import World, in_memory, loopback_nowhere, private_pem, subprocess, write_private
 
 from .test_bad_input import refused_everywhere
+from .test_inventory import UNLISTED
 
 CANARY: Final = "canary-zebra-77"
 TOO_SMALL: Final = 1024
@@ -188,7 +189,7 @@ async def test_nothing_configured_is_explained(tmp_path: Path) -> None:
     """All tools that need no policy are listed; whoami names what is missing and how to set it; others say not_configured."""
     async with in_memory({"R4_HOME": str(tmp_path)}) as door:
         assert {tool.name for tool in (await door.client.list_tools()).tools} == {
-            tool.name for tool in ALL_TOOLS if not tool.requests
+            tool.name for tool in ALL_TOOLS if tool.name not in UNLISTED
         }
         standing = await door.ok("whoami")
         assert standing["configured"] is False

@@ -10,8 +10,9 @@ from typing import Any, Final
 import mcp
 import pytest
 
-from r4_mcp.policy.model import Switches
+from r4_mcp.policy.model import Policy, Switches
 from r4_mcp.server.app import build_server
+from r4_mcp.server.dispatch import is_visible
 from r4_mcp.tools import ALL_TOOLS
 from r4_mcp.tools.tool import Tool
 from tests.doors import ERAS, Era, World, in_memory
@@ -21,9 +22,12 @@ from .snapshots import FOLDER, served, unconfigured
 
 LISTING: Final = frozenset({"whoami", "list_projects", "list_vaults", "list_items", "search_items", "describe_item", "exposure"})
 WRITING: Final = frozenset({"create_vault", "create_item", "update_item", "archive_item", "archive_vault", "rotate_key"})
-DESTRUCTIVE: Final = frozenset({"update_item", "archive_item", "archive_vault", "rotate_key", "machine_request", "http_request"})
-UNLISTED: Final = frozenset({"machine_request"})
-"""Hidden where the policy lists no request, as in every world here."""
+DESTRUCTIVE: Final = frozenset(
+    {"update_item", "archive_item", "archive_vault", "rotate_key", "machine_request", "http_request", "run_command"}
+    | {"write_secret_file"}
+)
+UNLISTED: Final = frozenset({"machine_request", "run_command", "write_secret_file"})
+"""Hidden where the policy lists nothing for them, as in every world here."""
 
 every_tool = pytest.mark.parametrize("tool", ALL_TOOLS, ids=lambda tool: tool.name)
 
@@ -70,7 +74,7 @@ def test_only_one_tool_may_show_a_plaintext() -> None:
     assert {tool.name: tool.plaintext_at for tool in ALL_TOOLS if tool.plaintext_at} == {"read_secret": frozenset({("value",)})}
     assert {tool.name for tool in ALL_TOOLS if tool.reveals} == {"read_secret"}
     assert {tool.name for tool in ALL_TOOLS if tool.writes} == WRITING
-    assert {tool.name for tool in ALL_TOOLS if tool.requests} == UNLISTED
+    assert {tool.name for tool in ALL_TOOLS if not is_visible(tool, Switches(), Policy)} == UNLISTED
 
 
 @every_tool

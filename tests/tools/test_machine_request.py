@@ -264,7 +264,7 @@ async def test_what_holds_a_secret_is_not_sent(world: World) -> None:
                 told = await door.refused("machine_request", "secret_in_text", method="GET", path=path)
                 assert text not in json.dumps(told)
     assert messages == {
-        f"The argument body, text {number} holds something that is, or looks like, a secret; nothing was sent."
+        f"The argument body, text {number} holds something that is, or looks like, a secret; nothing was done."
         for number in (1, 2, 3)
     }
     assert raw_lines(world) == []

@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
 import pytest
 
 from r4_mcp.emulator.fresh import new_id
 from r4_mcp.errors import PermissionDeniedError
 from r4_mcp.machine import contract
 from r4_mcp.machine.client import MachineClient
+from r4_mcp.machine.connections import open_connections
 from r4_mcp.machine.contract import ALL_ENDPOINTS, Endpoint, Level, Permission
 from r4_mcp.policy.needs import NEEDS
 from r4_mcp.secret import KnownSecrets, SecretKind
@@ -22,6 +22,8 @@ from r4_mcp.server.explain import explain
 from r4_mcp.tools import ALL_TOOLS
 from tests.cli.running import run
 from tests.doors import POLICY, Door, Person, World, in_memory, local_environment, subprocess, text_of, write_private
+
+from .test_inventory import UNLISTED
 
 Call = Callable[[MachineClient, str, str], Awaitable[object]]
 
@@ -60,9 +62,9 @@ async def refused(world: World, endpoint: Endpoint, vault: str, item: str) -> Pe
     known = KnownSecrets()
     members = world.agent_members()
     api_key = known.text(f"{members['accessKey']}.{members['accessSecret']}", SecretKind.API_KEY)
-    async with httpx.AsyncClient(trust_env=False) as http:
+    async with open_connections(world.base_url) as connections:
         with pytest.raises(PermissionDeniedError) as raised:
-            await CALLS[endpoint](MachineClient(http, world.base_url, api_key), vault, item)
+            await CALLS[endpoint](MachineClient(connections, world.base_url, api_key), vault, item)
     return raised.value
 
 
@@ -137,7 +139,7 @@ def test_every_tool_has_its_needs_written_down() -> None:
     """A new tool is forgotten neither by ``whoami`` nor here."""
     tools = {tool.name for tool in ALL_TOOLS}
     assert NEEDS.keys() == tools
-    assert RIGHT.keys() == tools - {"whoami", "machine_request"}
+    assert RIGHT.keys() == tools - UNLISTED - {"whoami"}
 
 
 async def called(door: Door) -> dict[str, str]:
@@ -150,10 +152,10 @@ async def called(door: Door) -> dict[str, str]:
 
 
 async def reasons(door: Door) -> dict[str, str]:
-    """Ask who we are; returns tool → why it is unavailable, without the one that every policy here hides."""
+    """Ask who we are; returns tool → why it is unavailable, without those that every policy here hides."""
     standing = await door.ok("whoami")
     told = {line["tool"]: line["reason"] for line in standing["unavailable"]}
-    assert "lists no request" in told.pop("machine_request")
+    assert all("the operator's policy lists no " in told.pop(tool) for tool in UNLISTED)
     return told
 
 
