@@ -97,7 +97,10 @@ EXAMPLES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
         ("r4-mcp policy check", "is the file right, and what does it say?"),
         ("r4-mcp policy explain r4://Work/GitHub", "which rule decides, and why?"),
     ),
-    "policy check": (("r4-mcp policy check", "also shows the defaults"),),
+    "policy check": (
+        ("r4-mcp policy check", "also shows the defaults"),
+        ("r4-mcp policy check --json", "for programs"),
+    ),
     "policy explain": (("r4-mcp policy explain r4://Work/GitHub/token", "action by action"),),
     "policy allow": (
         ("r4-mcp policy allow r4://Work/GitHub/token", "models may read it"),

@@ -14,12 +14,14 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
+import idna
 
 from r4_mcp.errors import ConfigurationError
 from r4_mcp.machine.contract import DEFAULT_BASE_URL
 
 _PRINTABLE: Final = re.compile(r"[!-~]{1,2048}", re.ASCII)
+_NAME: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?", re.ASCII)
+_XN: Final = re.compile(r"(?:^|\.)xn--")
 
 
 def judge_address(text: str, source: str) -> str:
@@ -33,19 +35,30 @@ def judge_address(text: str, source: str) -> str:
         ConfigurationError: It breaks a rule.
     """
     try:
-        # httpx reads the host on access; an IDNAError of it is a ValueError.
-        host = httpx.URL(text).host
         url = urlsplit(text if _PRINTABLE.fullmatch(text) else "")
-        port_is_fine = url.port != 0 and bool(url.hostname)
-    except (ValueError, httpx.InvalidURL):
+        host = _checked(url.hostname or "")
+        port_is_fine = url.port != 0
+    except ValueError:  # of which idna.IDNAError is one
         host, port_is_fine, url = "", False, urlsplit("")
-    plain = not (url.query or url.fragment or url.username or url.password) and port_is_fine and bool(host)
+    # By their marks, since an empty one counts too: what follows an address would become a part of it.
+    plain = "@" not in url.netloc and not {"?", "#"} & set(text) and port_is_fine and bool(host)
     if plain and (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):
         return text.rstrip("/")
     raise ConfigurationError(
         f"{source} is not an https address (http is allowed on loopback only; no user, query or fragment)",
         next_step=f"Set {source} to the service's address, such as {DEFAULT_BASE_URL}, and start again.",
     )
+
+
+def _checked(host: str) -> str:
+    """Return a host that is an address, or a name of which each A-label stands for something; else an empty text."""
+    if ":" in host:
+        address = ipaddress.IPv6Address(host)
+        # A zone names an interface of this machine (RFC 6874).
+        return "" if address.scope_id else address.compressed
+    if _XN.search(host):
+        idna.decode(host)
+    return host if _NAME.fullmatch(host) else ""
 
 
 def is_loopback(host: str) -> bool:

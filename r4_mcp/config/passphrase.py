@@ -103,7 +103,7 @@ class Passphrases:
             if not kept:
                 raise PrivateKeyError(
                     f"the keyring holds no passphrase for {holder}",
-                    next_step=f"Store it: {self.keyring.command('set', holder)}",
+                    next_step=f"Store it: `{self.keyring.command('set', holder)}`",
                 )
             return known_passphrase(self._known, kept.encode("utf-8"))
         if self._ask is None:

@@ -193,7 +193,7 @@ class Profiles:
         if not {"accessKey", "accessSecret"} <= texts.keys():
             raise ConfigurationError(
                 f"{path} does not hold an accessKey and an accessSecret",
-                next_step=f"Move {folder} away and make the profile again: r4-mcp init --profile {name}",
+                next_step=f"Move {folder} away and make the profile again: `r4-mcp init --profile {name}`",
             )
         api_key = judge_api_key(f"{texts['accessKey']}.{texts['accessSecret']}", str(path), known)
         return Profile(
@@ -209,7 +209,7 @@ class Profiles:
         names = self.names()
         others = f"there are {listed(names)}" if names else "there is none yet"
         return NotConfiguredError(
-            f"there is no profile {name} in {self.folder}; {others}", next_step=f"Make it: r4-mcp init --profile {name}"
+            f"there is no profile {name} in {self.folder}; {others}", next_step=f"Make it: `r4-mcp init --profile {name}`"
         )
 
 

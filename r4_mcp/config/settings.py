@@ -43,23 +43,29 @@ MAX_INDEX_SECONDS: Final = 300
 _PATHS: Final = ("R4_CONFIG", "R4_API_KEY_FILE", "R4_PRIVATE_KEY_PATH", "R4_HOME", "R4_TRUST_STORE_PATH", "R4_POLICY")
 
 SETTINGS: Final = {
-    "R4_PROFILE": "Profile under R4_HOME that `r4-mcp init` made; --profile wins; default: config.json's.",
-    "R4_CONFIG": "Path of the runtime JSON: agentId, accessKey, accessSecret, privateKey.",
-    "R4_API_KEY": "API key, accessKey.secret.",
+    "R4_PROFILE": "Profile that `r4-mcp init` made; `--profile` wins. Default: the one that config.json names.",
+    "R4_CONFIG": "Path of the runtime JSON (mode 0600): agentId, accessKey, accessSecret, privateKey.",
+    "R4_API_KEY": "API key, accessKey.secret; wins over R4_CONFIG.",
     "R4_API_KEY_FILE": "Path of a file with the API key (mode 0600).",
     "R4_PRIVATE_KEY_PATH": "Path of the agent's RSA private key in PEM (mode 0600).",
     "R4_PRIVATE_KEY": "The private key itself in PEM; prefer a file.",
     "R4_KEY_PASSPHRASE_FD": "Number of an open descriptor (3 or higher) that gives an encrypted key's passphrase.",
     "R4_KEY_PASSPHRASE_KEYRING": "1 takes that passphrase from the system's keyring, service r4-mcp; a name is another service.",
-    "R4_BASE_URL": f"Address of the service; default {DEFAULT_BASE_URL}.",
-    "R4_PROJECT_ID": "Only vaults of this project are listed and found by name (a filter, not a boundary).",
-    "R4_HOME": "Folder of profiles, the embedded vault and state; default ~/.r4.",
-    "R4_TRUST_STORE_PATH": "File that remembers what was verified; default in the profile's folder, else under R4_HOME.",
-    "R4_SIGNER_TRUST": "tofu (default) pins a vault's signers at first contact; pinned accepts only fingerprints you added.",
+    "R4_BASE_URL": f"Address of the service: https, or http on loopback. Default {DEFAULT_BASE_URL}.",
+    "R4_PROJECT_ID": (
+        "Only vaults of this project are listed and found by name. A filter, not a boundary: ids still reach what the agent was "
+        "granted."
+    ),
+    "R4_HOME": "Folder of profiles, the embedded vault and state. Default ~/.r4.",
+    "R4_TRUST_STORE_PATH": "File that remembers what was verified. Default in the profile's folder, else under R4_HOME.",
+    "R4_SIGNER_TRUST": (
+        "tofu (default) pins a vault's signers at first contact; pinned pins only fingerprints you added. Signers that were "
+        "pinned before stay; `r4-mcp trust reset` forgets them."
+    ),
     "R4_CHECKPOINTS": "require (default) refuses answers without signatures; when-present lists them as unverified.",
     "R4_INDEX_SECONDS": "How long verified names are answered from memory, 0 to 300; default 30. Values are always fetched.",
-    "R4_POLICY": "The operator's policy file (TOML); default policy.toml under R4_HOME.",
-    "R4_READ_ONLY": "1 hides every tool that writes.",
+    "R4_POLICY": "The operator's policy file (TOML). Default policy.toml under R4_HOME; absent there means the defaults.",
+    "R4_READ_ONLY": "1 hides every tool that changes vaults (report_gap stays).",
     "R4_NO_REVEAL": "1 hides read_secret.",
 }
 """Every environment variable that is read, with its meaning."""

@@ -54,7 +54,7 @@ class SystemKeyring:
         if self.find(holder) is not None:
             raise AlreadyExistsError(
                 f"the keyring holds a passphrase for {holder} already",
-                next_step=f"If nothing needs it any more, remove it: {self.command('del', holder)}",
+                next_step=f"If nothing needs it any more, remove it: `{self.command('del', holder)}`",
             )
 
     def keep(self, holder: str, passphrase: str) -> None:
@@ -85,7 +85,9 @@ def _load() -> tuple[ModuleType, tuple[type[Exception], ...]]:
         import keyring  # noqa: PLC0415 - an optional extra, and slow to load
         import keyring.errors  # noqa: PLC0415
     except ImportError:
-        raise ConfigurationError("the keyring library is not installed", next_step="Run: pip install 'r4-mcp[keyring]'") from None
+        raise ConfigurationError(
+            "the keyring library is not installed", next_step="Run `pip install 'r4-mcp[keyring]'`."
+        ) from None
     # Backends talk to other programs; what they let through of that is of the operating system's family.
     return keyring, (keyring.errors.KeyringError, OSError, RuntimeError)
 

@@ -7,6 +7,8 @@ Rules:
 1. What is announced is true: lists of tools and resources are told of when they change, prompts never change, and resources can
    be subscribed to.
 2. A client may keep what is the same as long as a process lives, and nothing of what comes out of a vault.
+3. A failed call of a tool has its explanation as structured content too. No output schema refuses it: they are open, and none
+   gives the members of an explanation another type. So clients that hold errors against the schema don't trip over it.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from r4_mcp.server.changes import Changes
 from r4_mcp.server.completion import Completion
 from r4_mcp.server.dispatch import Dispatch
 from r4_mcp.server.prompts import Prompts
+from r4_mcp.server.protocol import require_first_page
 from r4_mcp.server.resources import Resources
 from r4_mcp.tools.tool import Tool
 
@@ -84,8 +87,9 @@ def build_server(dispatch: Dispatch, asking: Asking | None = None) -> Server[dic
     door = asking or Asking(dispatch, None, None)
 
     async def on_list_tools(
-        _: ServerRequestContext[dict[str, Any]], __: types.PaginatedRequestParams | None
+        _: ServerRequestContext[dict[str, Any]], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
+        require_first_page(params)
         # Made when somebody asks: where a process lives for one call, nobody does, and schemas take a tenth of a second.
         for tool in dispatch.tools:
             if tool.name not in described:
@@ -99,9 +103,7 @@ def build_server(dispatch: Dispatch, asking: Asking | None = None) -> Server[dic
         if isinstance(outcome, types.InputRequiredResult):
             return outcome
         content: list[types.ContentBlock] = [types.TextContent(text=outcome.text)]
-        if outcome.is_error:
-            return types.CallToolResult(content=content, is_error=True)
-        return types.CallToolResult(content=content, structured_content=outcome.payload, is_error=False)
+        return types.CallToolResult(content=content, structured_content=outcome.payload, is_error=outcome.is_error)
 
     resources, prompts = Resources(dispatch), Prompts(dispatch)
     changes = Changes(dispatch, resources)

@@ -90,7 +90,7 @@ class Changes:
         Raises:
             MCPError: Not a resource, listing is denied, or too many are watched.
         """
-        answered_about_resource(await self._admitted(params.uri), ctx)
+        answered_about_resource(await self._admitted(params.uri), ctx, partial(self._resources.repeatable, params.uri))
         if params.uri not in self._subscribed:
             self._subscribed.add(params.uri)
             self._watch(params.uri)

@@ -279,6 +279,10 @@ def is_visible(tool: Tool[Any], switches: Switches, policy: Callable[[], Policy]
     """Say whether the operator's switches leave a tool visible, and the policy shows it."""
     if (tool.writes and switches.read_only) or (tool.reveals and switches.no_reveal):
         return False
+    if tool.runs:
+        return bool(policy().commands)
+    if tool.files:
+        return bool(policy().roots)
     return not tool.requests or bool(usable_patterns(policy(), switches))
 
 

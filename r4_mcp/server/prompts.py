@@ -22,7 +22,7 @@ from r4_mcp.policy.views import display
 from r4_mcp.server.approval import Context
 from r4_mcp.server.dispatch import Dispatch
 from r4_mcp.server.prompt_texts import ALL_PROMPTS, Prompt
-from r4_mcp.server.protocol import answered
+from r4_mcp.server.protocol import answered, require_first_page
 
 _NOT_SAID: Final = "not chosen yet"
 
@@ -37,8 +37,13 @@ class Prompts:
     def __init__(self, dispatch: Dispatch) -> None:
         self._dispatch = dispatch
 
-    async def list_prompts(self, _: Context, __: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
-        """List the prompts that can be followed here (rule 2)."""
+    async def list_prompts(self, _: Context, params: types.PaginatedRequestParams | None) -> types.ListPromptsResult:
+        """List the prompts that can be followed here (rule 2).
+
+        Raises:
+            MCPError: A cursor.
+        """
+        require_first_page(params)
         return types.ListPromptsResult(prompts=[prompt.listed() for prompt in self._offered()])
 
     async def get(self, _: Context, params: types.GetPromptRequestParams) -> types.GetPromptResult:

@@ -20,10 +20,11 @@ import mcp_types as types
 from r4_mcp.errors import CheckpointMissingError, NotConfiguredError, NotFoundError, ReferenceSyntaxError
 from r4_mcp.policy.browsing import MAX_ITEMS
 from r4_mcp.policy.gate import Gate
+from r4_mcp.policy.shapes import has_secret_shape
 from r4_mcp.policy.views import VaultLine
 from r4_mcp.server.approval import Context
 from r4_mcp.server.dispatch import Dispatch, compact
-from r4_mcp.server.protocol import answered, answered_about_resource
+from r4_mcp.server.protocol import answered, answered_about_resource, is_uri, require_first_page
 from r4_mcp.tools.describe_item import DESCRIBE_ITEM
 from r4_mcp.tools.list_items import LIST_ITEMS
 from r4_mcp.tools.list_vaults import LIST_VAULTS
@@ -80,8 +81,13 @@ class Resources:
         outcome = await self._dispatch.ask("resource_list", partial(_page, cursor))
         return types.ListResourcesResult.model_validate(answered(outcome))
 
-    async def list_templates(self, _: Context, __: types.PaginatedRequestParams | None) -> types.ListResourceTemplatesResult:
-        """List the templates: the same two, always."""
+    async def list_templates(self, _: Context, params: types.PaginatedRequestParams | None) -> types.ListResourceTemplatesResult:
+        """List the templates: the same two, always.
+
+        Raises:
+            MCPError: A cursor.
+        """
+        require_first_page(params)
         return _TEMPLATES
 
     async def read(self, ctx: Context, params: types.ReadResourceRequestParams) -> types.ReadResourceResult:
@@ -90,9 +96,14 @@ class Resources:
         Raises:
             MCPError: No resource, or as the tool of the same listing refuses.
         """
-        payload = answered_about_resource(await self._dispatch.ask("resource_read", partial(self._read, params.uri)), ctx)
+        outcome = await self._dispatch.ask("resource_read", partial(self._read, params.uri))
+        payload = answered_about_resource(outcome, ctx, partial(self.repeatable, params.uri))
         content = types.TextResourceContents(uri=payload["uri"], mime_type=_JSON, text=compact(payload["content"]))
         return types.ReadResourceResult(contents=[content])
+
+    def repeatable(self, uri: str) -> str | None:
+        """Return a URI that was asked for, where an error may name it: not where it holds, or looks like, a secret."""
+        return uri if is_uri(uri) and not has_secret_shape(uri) and self._dispatch.may_leave({"uri": uri}) else None
 
     async def _read(self, uri: str, gate: Gate) -> dict[str, Any]:
         # The URI leaves again, beside the content: it is looked through as well.

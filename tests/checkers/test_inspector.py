@@ -33,3 +33,17 @@ def test_the_inspector_calls_a_tool(user: User, era: str) -> None:
     result = json.loads(ended.out)
     assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
     assert outcomes(user.state) == [("list_vaults", "ok")]
+
+
+@pytest.mark.parametrize("era", ["legacy", "modern"])
+def test_the_inspector_shows_an_error_that_fits_the_output_schema(user: User, era: str) -> None:
+    """An error has structured content, and no complaint about it hides what it says."""
+    inspector = [*node_program("inspector"), "--cli", "--protocol-era", era]
+    # The option takes whatever follows it, up to the next one.
+    asked = ["--tool-arg", "reference=r4://Nowhere/nothing/none", "--method", "tools/call", "--tool-name", "read_secret"]
+    ended = user.run(*inspector, *asked, *SERVER)
+    result = json.loads(ended.out)
+    assert result["isError"] is True, ended.err
+    assert result["structuredContent"]["code"] == "not_found"
+    assert json.loads(result["content"][0]["text"]) == result["structuredContent"]
+    assert outcomes(user.state) == [("read_secret", "not_found")]

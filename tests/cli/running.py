@@ -11,8 +11,9 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from unittest import mock
 
@@ -21,12 +22,8 @@ from r4_mcp.cli import main
 SECONDS: Final = 60.0
 COMMAND: Final = (sys.executable, "-m", "r4_mcp")
 
-_AT_TERMINAL: Final = (
-    "import fcntl, os, sys, termios; "
-    "fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.executable, [sys.executable, '-m', 'r4_mcp', *sys.argv[1:]])"
-)
-"""Makes stdin's terminal the process's own, so that /dev/tty is it and Ctrl-C is a signal; then becomes the program."""
+_AT_TERMINAL: Final = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+"""Makes stdin's terminal the process's own, so that /dev/tty is it and Ctrl-C is a signal; then becomes the command."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +80,30 @@ def logging_left_alone() -> Iterator[None]:
 
 
 def run_at_terminal(*arguments: str, environment: Mapping[str, str], typed: tuple[tuple[str, str], ...] = ()) -> Ended:
-    """Run the program at a pseudo-terminal.
+    """Run the program at a pseudo-terminal; ``typed`` as for ``at_terminal``."""
+    return at_terminal((*COMMAND, *arguments), environment=environment, typed=typed)
+
+
+def at_terminal(
+    command: Sequence[str], *, environment: Mapping[str, str], typed: tuple[tuple[str, str], ...] = (), folder: Path | None = None
+) -> Ended:
+    """Run any command at a pseudo-terminal.
 
     Args:
-        arguments: The command line.
+        command: The command and its arguments.
         environment: The environment.
         typed: What to wait for, and what to type then, in this order.
+        folder: Where it runs; by default here.
     """
     master, slave = pty.openpty()
-    command = [sys.executable, "-c", _AT_TERMINAL, *arguments]
     with subprocess.Popen(
-        command, stdin=slave, stdout=slave, stderr=slave, env=dict(environment), start_new_session=True
+        [sys.executable, "-c", _AT_TERMINAL, *command],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env=dict(environment),
+        cwd=folder,
+        start_new_session=True,
     ) as process:
         os.close(slave)
         seen, looked_at = b"", 0

@@ -28,6 +28,12 @@ LIMIT = 262_144
         "https://r4.dev/\x00",
         "https://xn--.dev",
         "https://r4 .dev",
+        "https://r4.dev\\x",
+        "https://r4.dev%2e",
+        "https://[::1%25eth0]",
+        "https://@r4.dev",
+        "https://r4.dev/?",
+        "https://r4.dev/#",
     ],
 )
 def test_an_address_that_would_be_cleaned_is_a_problem(url: str) -> None:

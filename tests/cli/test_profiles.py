@@ -188,7 +188,7 @@ def test_a_profile_that_is_not_there_names_the_others_and_the_way(home: Path) ->
     """The way to make it, and which there are; hidden and half-built folders are none."""
     (home / "profiles" / ".play.0123456789ab").mkdir()
     told = problem_of(settings_of(home, profile="play"))
-    assert told == f"there is no profile play in {home}/profiles; there are home, work NEXT Make it: r4-mcp init --profile play"
+    assert told == f"there is no profile play in {home}/profiles; there are home, work NEXT Make it: `r4-mcp init --profile play`"
     told = problem_of(settings_of(home / "elsewhere", profile="play"))
     assert "there is none yet" in told
 
@@ -388,5 +388,5 @@ async def test_a_server_with_a_wrong_profile_explains_itself(world: World) -> No
     async with in_memory({"R4_HOME": str(world.home), "R4_PROFILE": "play"}) as door:
         told = await door.refused("list_vaults", "not_configured")
         assert "there are work" in told["message"]
-        assert told["next_step"] == "Make it: r4-mcp init --profile play"
+        assert told["next_step"] == "Make it: `r4-mcp init --profile play`"
     assert world.tap.exchanges == []

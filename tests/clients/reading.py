@@ -37,8 +37,7 @@ def whole_result(text: str) -> Payload:
     result: Payload = json.loads(text)
     (block,) = result["content"]
     payload = plain(block["text"])
-    if not result["isError"]:
-        assert result["structuredContent"] == payload
+    assert result["structuredContent"] == payload
     return payload
 
 

@@ -1,4 +1,4 @@
-"""What the manifests must say, from the code: versions, tools, environment variables, host configurations, the icon.
+"""What the manifests must say, from the code: versions, tools, environment variables, host configurations, the pictures.
 
 What this file does not do: compare. ``test_manifests`` does.
 """
@@ -17,7 +17,10 @@ from r4_mcp.server.prompt_texts import ALL_PROMPTS, Prompt
 from r4_mcp.tools import ALL_TOOLS
 from tests.cli.running import run_here
 
+from .documents import README, readme, session, tables
 from .icon import drawn
+from .picture import picture
+from .session import played
 
 REPOSITORY: Final = Path(__file__).parents[2]
 FOLDER: Final = REPOSITORY / "manifests"
@@ -27,6 +30,7 @@ PROFILE: Final = "default"
 SERVER: Final = FOLDER / "server.json"
 BUNDLE: Final = FOLDER / "mcpb" / "manifest.json"
 ICON: Final = FOLDER / "mcpb" / "icon.png"
+PICTURE: Final = FOLDER / "trust.svg"
 
 OFFERED: Final[dict[str, dict[str, object]]] = {
     "R4_PROFILE": {},
@@ -41,7 +45,14 @@ OFFERED: Final[dict[str, dict[str, object]]] = {
 def files() -> dict[Path, bytes]:
     """Return every derived file with what it must hold."""
     ready = {ready_path(host): ready_configuration(host).encode() for host in HOSTS}
-    return {SERVER: written(server()), BUNDLE: written(bundle()), ICON: drawn(ICON.with_suffix(".svg")), **ready}
+    return {
+        SERVER: written(server()),
+        BUNDLE: written(bundle()),
+        ICON: drawn(ICON.with_suffix(".svg")),
+        PICTURE: picture().encode(),
+        README: readme({**tables(), **session(played())}).encode(),
+        **ready,
+    }
 
 
 def written(document: dict[str, Any]) -> bytes:

@@ -217,12 +217,13 @@ UNWATCHABLE: Final = {
 
 @pytest.mark.parametrize("what", UNWATCHABLE)
 async def test_what_is_no_resource_is_not_watched(what: str, world: World) -> None:
-    """Handshake era: refused, and not repeated. The next era: acknowledged without it."""
+    """Handshake era: refused, and repeated as the URI of what is not there alone. The next era: acknowledged without it."""
     uri, code = UNWATCHABLE[what]
     async with watching(world, "legacy") as ear:
         with pytest.raises(MCPError) as caught:
             await ear.door.client.subscribe_resource(uri)
         assert caught.value.error.data["code"] == code
+        assert caught.value.error.data.pop("uri", None) == (uri if code == "not_found" else None)
         assert "zebra" not in caught.value.error.model_dump_json()
     async with watching(world, "auto") as ear, ear.door.client.listen(resource_subscriptions=[uri, SENTRY]) as stream:
         assert stream.honored.resource_subscriptions == [SENTRY]

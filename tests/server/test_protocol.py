@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import jsonschema  # type: ignore[import-untyped]  # it comes with mcp, its stubs don't
 import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
@@ -12,6 +13,8 @@ from r4_mcp import errors
 from r4_mcp.server.dispatch import Outcome
 from r4_mcp.server.explain import NEXT_STEPS, explain
 from r4_mcp.server.protocol import RESOURCE_NOT_FOUND, answered
+from r4_mcp.tools import ALL_TOOLS
+from r4_mcp.tools.tool import Tool
 from tests.doors import World
 
 from .test_raw_stdio import CANARY, META, wired
@@ -52,6 +55,36 @@ def test_what_is_no_error_is_its_payload() -> None:
 def test_no_code_of_ours_is_one_that_the_sdk_gives_another_meaning() -> None:
     """The handshake era's number for what is not there, and the two of JSON-RPC."""
     assert RESOURCE_NOT_FOUND not in {types.INVALID_PARAMS, types.INTERNAL_ERROR, types.CONNECTION_CLOSED, types.REQUEST_TIMEOUT}
+
+
+LISTS: Final = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
+
+
+@pytest.mark.stdio
+@pytest.mark.parametrize("modern", [True, False], ids=["modern", "legacy"])
+async def test_a_cursor_that_nobody_gave_is_an_invalid_parameter(world: World, *, modern: bool) -> None:
+    """In each list, an empty one too; with the next step, and without the cursor."""
+    extra: dict[str, object] = {"_meta": META} if modern else {}
+    async with wired(world, modern=modern) as wire:
+        for number, (method, cursor) in enumerate(((method, cursor) for method in LISTS for cursor in (CANARY, "")), start=10):
+            error = (await wire.request(number, method, {"cursor": cursor, **extra}))["error"]
+            assert (error["code"], error["data"]["code"]) == (types.INVALID_PARAMS, "invalid_argument"), method
+            assert error["data"]["next_step"]
+        for number, method in enumerate(LISTS, start=30):
+            assert "result" in await wire.request(number, method, extra), method
+        logged = await wire.close()
+    assert CANARY not in wire.heard + logged
+
+
+@pytest.mark.parametrize("tool", ALL_TOOLS, ids=lambda tool: tool.name)
+def test_a_failed_call_fits_the_tools_own_output_schema(tool: Tool[Any]) -> None:
+    """Clients that check the structured content of errors too let it through, whatever the error."""
+    schema = tool.output_schema()
+    for kind in NEXT_STEPS:
+        jsonschema.validate(outcome_of(kind).payload, schema)
+    # It is a schema all the same: no member of a result may be half a number.
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({next(iter(schema["properties"])): 0.5}, schema)
 
 
 MALFORMED: Final[dict[str, tuple[str, dict[str, object]]]] = {

@@ -43,7 +43,7 @@ async def refused(door: Door, uri: str) -> MCPError:
         await door.client.read_resource(uri)
     told = caught.value.error
     assert told.data["message"] == told.message
-    assert set(told.data) - {"candidates"} == {"code", "message", "next_step"}
+    assert set(told.data) - {"candidates", "uri"} == {"code", "message", "next_step"}
     return caught.value
 
 
@@ -135,15 +135,45 @@ REFUSED: Final[dict[str, tuple[str, int | str, str]]] = {
 
 @every_era
 @pytest.mark.parametrize("what", REFUSED)
-async def test_what_is_no_resource_is_refused_and_not_repeated(what: str, era: Era, calm: World) -> None:
-    """The era's own code, our own code, one sentence; nothing of the URI."""
+async def test_what_is_no_resource_is_refused(what: str, era: Era, calm: World) -> None:
+    """The era's own code, our own code, one sentence; a URI that is not there stands beside it, and nowhere else."""
     uri, number, code = REFUSED[what]
     if number == NOT_THERE:
         number = -32602 if era == "auto" else -32002
     async with in_memory(calm.environment, era) as door:
         error = (await refused(door, uri)).error
         assert (error.code, error.data["code"]) == (number, code)
+        assert error.data.pop("uri", None) == (uri if code == "not_found" else None)
         assert "zebra" not in error.model_dump_json().casefold()
+
+
+UNREPEATED: Final = {
+    "no URI at all": "canary-zebra",
+    "a line break": "file:///canary\nzebra",
+    "a character that can't be seen": "file:///canary-zebra\u202e",
+    "too long": "file:///" + "canary-zebra/" * 1000,
+    "the shape of a secret": f"https://canary-zebra/{'Xk9vQ2mT7wPz4RbN8sLd3HfJ'}",
+}
+
+
+@every_era
+@pytest.mark.parametrize("what", UNREPEATED)
+async def test_what_is_no_uri_or_may_be_a_secret_is_not_given_back(what: str, era: Era, calm: World) -> None:
+    """It is not there all the same."""
+    async with in_memory(calm.environment, era) as door:
+        error = (await refused(door, UNREPEATED[what])).error
+        assert error.data["code"] == "not_found"
+        assert "uri" not in error.data
+        assert "zebra" not in error.model_dump_json().casefold()
+
+
+async def test_a_uri_that_holds_a_value_is_not_given_back(calm: World) -> None:
+    """One that was read before, in any case of a mistake."""
+    async with in_memory(calm.environment) as door:
+        value = (await door.ok("read_secret", reference="r4://Engineering/GitHub/Password"))["value"]
+        error = (await refused(door, f"https://example.com/{value}")).error
+        assert (error.data["code"], "uri" in error.data) == ("not_found", False)
+        assert value not in error.model_dump_json()
 
 
 @every_era
