@@ -5,6 +5,7 @@ What this file does not do: print to stdout; that is the protocol's.
 
 from __future__ import annotations
 
+import gc
 import logging
 from typing import Final
 
@@ -28,5 +29,8 @@ async def serve(settings: Settings, known: KnownSecrets, *, local: bool) -> None
         for problem in service.missing:
             _log.warning("not ready: %s", problem.message)
         server = build_server(service.dispatch, service.asking)
+        # What stands now stays, and is not looked through again.
+        gc.freeze()
+        gc.enable()
         async with stdio() as (incoming, outgoing):
             await server.run(incoming, outgoing, server.create_initialization_options())

@@ -35,10 +35,10 @@ MAX_DEPTH: Final = 32
 """Nesting allowed in a response; the contract's deepest object has 8 levels."""
 
 _MAX_INT_DIGITS: Final = 17
-_LONG_INTEGER: Final = re.compile(r"[0-9]{16}", re.ASCII)
-"""Stands in the text of each integer that might be out of range (and, seldom, in an id)."""
+_LONG_INTEGER: Final = re.compile(r"[-,:\[][0-9]{16}", re.ASCII)
+"""Stands in the compact text of each member or entry that is an integer that might be out of range (and, seldom, in a name)."""
 
-_PLAIN: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+_PLAIN: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, check_circular=False, sort_keys=True, separators=(",", ":"))
 _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -91,10 +91,10 @@ def canonical(value: JsonIn) -> bytes:
     try:
         # JsonIn has no floats, which are the one thing that the two encoders write differently and the text does not tell.
         text = _PLAIN.encode(value)
-        if (text.isascii() and not _LONG_INTEGER.search(text)) or _is_plain(value):
+        if (text.isascii() and text[0] in "{[" and not _LONG_INTEGER.search(text)) or _is_plain(value):
             return text.encode("utf-8")
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError, ValueError, TypeError):
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, ValueError, TypeError, RecursionError):
         raise MalformedError("a value has no canonical JSON form") from None
 
 
@@ -192,14 +192,15 @@ def _no_constant(_: str) -> NoReturn:
 
 
 def _check_depth(value: Json, max_depth: int, what: str) -> None:
-    level: list[Json] = [value]
+    # ``type`` and not ``isinstance``: the parser makes nothing else, and a page has some hundred thousand values.
+    level = [value] if type(value) is dict or type(value) is list else []
     for _ in range(max_depth + 1):
+        if not level:
+            return
         level = [
             child
             for node in level
-            if isinstance(node, (dict, list))
-            for child in (node.values() if isinstance(node, dict) else node)
+            for child in (node.values() if type(node) is dict else node)
+            if type(child) is dict or type(child) is list
         ]
-        if not level:
-            return
     raise MalformedError(f"{what} is nested more than {max_depth} levels deep")

@@ -10,9 +10,11 @@ Two readers of one object, because two kinds of bytes exist:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 from r4_mcp.core.encoding import MAX_INT, Json
@@ -45,7 +47,7 @@ class Record:
 
     def text(self, key: str, *, max_length: int = MAX_TEXT) -> str:
         """Return a string member."""
-        value = self._member(key)
+        value = self.members.get(key)
         if not isinstance(value, str):
             raise self._wrong(key, "a string")
         if len(value) > max_length:
@@ -58,8 +60,8 @@ class Record:
 
     def identifier(self, key: str) -> str:
         """Return an id member."""
-        value = self.text(key)
-        if not is_id(value):
+        value = self.members.get(key)
+        if not isinstance(value, str) or not _ID.fullmatch(value):
             raise self._wrong(key, "an id of 24 lowercase hex characters")
         return value
 
@@ -69,32 +71,32 @@ class Record:
 
     def hex_digest(self, key: str) -> str:
         """Return a member of 64 lowercase hex characters."""
-        value = self.text(key)
-        if not _HEX_256.fullmatch(value):
+        value = self.members.get(key)
+        if not isinstance(value, str) or not _HEX_256.fullmatch(value):
             raise self._wrong(key, "64 lowercase hex characters")
         return value
 
     def integer(self, key: str, *, minimum: int = 0) -> int:
         """Return an integer member within ``minimum`` and 2^53-1. True and false are not integers here."""
-        value = self._member(key)
+        value = self.members.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= MAX_INT:
             raise self._wrong(key, f"an integer from {minimum} to 2^53-1")
         return value
 
     def boolean(self, key: str) -> bool:
         """Return a boolean member."""
-        value = self._member(key)
+        value = self.members.get(key)
         if not isinstance(value, bool):
             raise self._wrong(key, "true or false")
         return value
 
     def choice(self, key: str, kind: type[EnumT]) -> EnumT:
         """Return a member of a closed set."""
-        value = self._member(key)
-        try:
-            return kind(value)  # type: ignore[arg-type]  # a value of another type is a ValueError, as it should be
-        except ValueError:
-            raise self._wrong(key, "one of " + ", ".join(kind)) from None
+        value = self.members.get(key)
+        found: EnumT | None = _choices(kind).get(value) if isinstance(value, str) else None
+        if found is None:
+            raise self._wrong(key, "one of " + ", ".join(kind))
+        return found
 
     def optional_choice(self, key: str, kind: type[EnumT]) -> EnumT | None:
         """Return a member of a closed set, or None for null."""
@@ -103,15 +105,17 @@ class Record:
     def texts(self, key: str) -> tuple[str, ...]:
         """Return a list-of-strings member."""
         found = self._list(key)
-        texts = tuple(item for item in found if isinstance(item, str) and len(item) <= MAX_TEXT)
+        if not found:
+            return ()
+        texts = [item for item in found if isinstance(item, str) and len(item) <= MAX_TEXT]
         if len(texts) != len(found):
             raise self._wrong(key, "a list of strings")
-        return texts
+        return tuple(texts)
 
     def identifiers(self, key: str) -> tuple[str, ...]:
         """Return a list-of-ids member without repeats."""
         found = self.texts(key)
-        if not all(is_id(item) for item in found) or len(set(found)) != len(found):
+        if not all(map(is_id, found)) or len(set(found)) != len(found):
             raise self._wrong(key, "a list of distinct ids")
         return found
 
@@ -128,18 +132,20 @@ class Record:
         return self.members.get(key) is not None
 
     def _member(self, key: str) -> Json:
-        try:
-            return self.members[key]
-        except KeyError:
-            raise MalformedError(f"{self.what} lacks {key}") from None
+        if key not in self.members:
+            raise MalformedError(f"{self.what} lacks {key}")
+        return self.members[key]
 
     def _list(self, key: str) -> list[Json]:
-        value = self._member(key)
+        value = self.members.get(key)
         if not isinstance(value, list) or len(value) > MAX_LIST:
             raise self._wrong(key, f"a list of at most {MAX_LIST} entries")
         return value
 
     def _wrong(self, key: str, wanted: str) -> MalformedError:
+        # No member that is wanted may be null, so the readers above ask for it as if it were there.
+        if key not in self.members:
+            return MalformedError(f"{self.what} lacks {key}")
         return MalformedError(f"{self.what}.{key} is not {wanted}")
 
 
@@ -161,11 +167,16 @@ def exact(value: Json, what: str, keys: frozenset[str]) -> Record:
         MalformedError: Not an object, a key is missing, or there is one that the contract does not name.
     """
     record = open_record(value, what)
+    if record.members.keys() == keys:
+        return record
     missing = keys - record.members.keys()
     if missing:
         raise MalformedError(f"{what} lacks {', '.join(sorted(missing))}")
-    unknown = len(record.members.keys() - keys)
-    if unknown:
-        # Their names were chosen by whoever sent them, so they are counted, not quoted.
-        raise MalformedError(f"{what} has {unknown} member(s) that the contract does not name")
-    return record
+    # Their names were chosen by whoever sent them, so they are counted, not quoted.
+    raise MalformedError(f"{what} has {len(record.members.keys() - keys)} member(s) that the contract does not name")
+
+
+@cache
+def _choices(kind: type[EnumT]) -> Mapping[str, EnumT]:
+    # Calling the enum finds the same member, several times slower.
+    return MappingProxyType({member.value: member for member in kind})

@@ -26,6 +26,9 @@ from r4_mcp.errors import MalformedError, SignatureError
 
 SALT_LENGTH: Final = 32
 _MAX_SIGNATURE: Final = MAX_BITS // 8
+_SHA256: Final = hashes.SHA256()
+_PSS: Final = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=SALT_LENGTH)
+"""Rule 1. Parameters alone: nothing in them changes with their use."""
 
 
 class Context(StrEnum):
@@ -39,12 +42,12 @@ class Context(StrEnum):
 
 def signed_bytes(context: Context, payload: JsonIn) -> bytes:
     """Return the bytes that a signature covers (rule 2)."""
-    return context.value.encode("ascii") + b"\n" + canonical(payload)
+    return context.encode("ascii") + b"\n" + canonical(payload)
 
 
 def sign(key: PrivateKey, context: Context, payload: JsonIn) -> str:
     """Sign a payload for one purpose; returns standard base64."""
-    return b64_encode(key.rsa.sign(signed_bytes(context, payload), _pss(), hashes.SHA256()))
+    return b64_encode(key.rsa.sign(signed_bytes(context, payload), _PSS, _SHA256))
 
 
 def verify(key: PublicKey, context: Context, payload: JsonIn, signature: str) -> str:
@@ -75,10 +78,6 @@ def verify_bytes(key: PublicKey, message: bytes, signature: bytes) -> None:
         SignatureError: It did not.
     """
     try:
-        key.rsa.verify(signature, message, _pss(), hashes.SHA256())
+        key.rsa.verify(signature, message, _PSS, _SHA256)
     except InvalidSignature:
         raise SignatureError(f"does not verify under key {key.fingerprint[:12]}…") from None
-
-
-def _pss() -> padding.PSS:
-    return padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=SALT_LENGTH)

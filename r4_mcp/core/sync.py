@@ -224,9 +224,8 @@ def _read_item(value: Json, what: str) -> ServedItem:
     if detail is not None and _is_served_as_signed(record):
         # Read once: a page has thousands of items, and what is served beside the signature is nearly always the same JSON.
         checkpoint = detail.checkpoint
-        return ServedItem(
-            checkpoint.line, checkpoint.vault_id, tuple(ServedField(field, None) for field in checkpoint.fields), detail
-        )
+        fields = tuple([ServedField(field, None) for field in checkpoint.fields])
+        return ServedItem(checkpoint.line, checkpoint.vault_id, fields, detail)
     return ServedItem(
         line=item_line(record),
         vault_id=VaultId(record.identifier("vaultId")),
@@ -239,12 +238,14 @@ def _is_served_as_signed(record: Record) -> bool:
     """Say whether an item's own members are those of its checkpoint, which has been read as one."""
     served = record.members
     signed = open_record(open_record(served["detailCheckpoint"], record.what).members["checkpoint"], record.what).members
-    if served.get("id") != signed["vaultItemId"] or any(served.get(name) != signed[name] for name in _SERVED_AND_SIGNED):
+    if served.get("id") != signed["vaultItemId"]:
         return False
-    # To Python, true equals 1.
-    return all(
-        type(open_record(field, record.what).members["order"]) is int for field in record.parts("fields", lambda one, _: one)
-    )
+    for name in _SERVED_AND_SIGNED:
+        if served.get(name) != signed[name]:
+            return False
+    fields = served["fields"]
+    # To Python, true equals 1; the order is the only number that was compared.
+    return isinstance(fields, list) and not any(isinstance(field, dict) and isinstance(field["order"], bool) for field in fields)
 
 
 def _read_removed_item(value: Json, what: str) -> tuple[VaultId, ItemId]:

@@ -103,7 +103,7 @@ class SignedItem:
         return {
             "id": self.id,
             "name": self.name,
-            "type": self.type.value,
+            "type": str(self.type),
             "websites": list(self.websites),
             "groupId": self.group_id,
         }
@@ -128,7 +128,7 @@ class SummaryCheckpoint:
             "vaultId": self.vault_id,
             "version": self.version,
             "name": self.name,
-            "dataClassification": None if self.classification is None else self.classification.value,
+            "dataClassification": None if self.classification is None else str(self.classification),
             "currentDekVersion": self.dek_version,
             "items": [item.payload() for item in self.items],
             "groups": parse_json(self.groups, what="groups"),
@@ -151,7 +151,7 @@ class SignedField:
         return {
             "id": self.id,
             "name": self.name,
-            "type": self.type.value,
+            "type": str(self.type),
             "order": self.order,
             "fieldInstanceIds": list(self.instance_ids),
             "assetIds": list(self.asset_ids),
@@ -183,7 +183,7 @@ class DetailCheckpoint:
             "vaultId": self.vault_id,
             "version": self.version,
             "name": self.name,
-            "type": self.type.value,
+            "type": str(self.type),
             "websites": list(self.websites),
             "groupId": self.group_id,
             "fields": [field.payload() for field in self.fields],
@@ -248,6 +248,7 @@ def signed_envelope(payload: dict[str, Json], signer: SignerRef, signature: str)
     return {"checkpoint": payload, "signature": signature, **signer.members()}
 
 
+_ENVELOPE_KEYS: Final = {kind: frozenset({"checkpoint", "signature", member}) for kind, member in _SIGNER_MEMBER.items()}
 _SUMMARY_KEYS: Final = frozenset({"vaultId", "version", "name", "dataClassification", "currentDekVersion", "items", "groups"})
 _ITEM_KEYS: Final = frozenset({"id", "name", "type", "websites", "groupId"})
 _DETAIL_KEYS: Final = frozenset({"vaultItemId", "vaultId", "version", "name", "type", "websites", "groupId", "fields"})
@@ -334,7 +335,7 @@ def _read_envelope(value: Json, what: str) -> tuple[Json, SignerRef, str]:
     if len(named) != 1:
         raise MalformedError(f"{what} names {len(named)} signers instead of one")
     kind = named[0]
-    record = exact(value, what, frozenset({"checkpoint", "signature", _SIGNER_MEMBER[kind]}))
+    record = exact(value, what, _ENVELOPE_KEYS[kind])
     signer = SignerRef(kind, KeyId(record.identifier(_SIGNER_MEMBER[kind])))
     return record.members["checkpoint"], signer, record.text("signature")
 
@@ -357,7 +358,7 @@ def _read_field(value: Json, what: str) -> SignedField:
         name=record.text("name"),
         type=record.choice("type", FieldType),
         order=record.integer("order"),
-        instance_ids=tuple(FieldInstanceId(part) for part in record.identifiers("fieldInstanceIds")),
+        instance_ids=tuple(map(FieldInstanceId, record.identifiers("fieldInstanceIds"))),
         asset_ids=record.texts("assetIds"),
     )
 

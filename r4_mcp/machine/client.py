@@ -3,10 +3,10 @@
 What this file does not do: parse or believe a success body. It returns bytes; ``core`` decides what they mean.
 
 Rules:
-1. The API key goes to the configured origin and nowhere else: every redirect is refused; proxies and ``.netrc`` are not
-   consulted.
+1. The API key goes to the configured origin and nowhere else: every redirect is refused, no cookie is kept, and what
+   ``connections`` says holds.
 2. Bodies are asked for and read uncompressed, streamed, and cut off at the endpoint's cap; a call has one total deadline.
-   (httpx's own timeout is per read: a slow drip ran four times past it; 194 KB of gzip became 200 MB.)
+   (A library's timeout is per read: a slow drip ran four times past it; 194 KB of gzip became 200 MB.)
 3. Only idempotent reads are tried again, three times at most, with full jitter, within the deadline.
 4. The service's error text is never forwarded; what a refusal means is ``refusals``'.
 5. Ids are checked against the id grammar before they enter a path. The path of a raw request is its caller's to check.
@@ -15,15 +15,19 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import random
 import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlencode, urlsplit
 
 import anyio
-import httpx
+import httpcore
 
+from r4_mcp import __version__
 from r4_mcp.errors import (
     DeadlineExceededError,
     RateLimitedError,
@@ -34,6 +38,7 @@ from r4_mcp.errors import (
     UnsupportedContentError,
 )
 from r4_mcp.machine import contract
+from r4_mcp.machine.connections import Connections
 from r4_mcp.machine.contract import API_KEY_HEADER, API_PREFIX, HOSTNAME_HEADER, Endpoint
 from r4_mcp.machine.refusals import refusal
 from r4_mcp.secret import Secret
@@ -47,6 +52,8 @@ _MAX_ERROR_BODY: Final = 16 * contract.KIB
 _TRIES: Final = 3
 _RETRY_STATUS: Final = frozenset({408, 429, 502, 503, 504})
 _BACKOFF_SECONDS: Final = 0.25
+_CONNECT_TIMEOUT: Final = {"timeout": {"connect": contract.CONNECT_SECONDS}}
+"""The others are off, because each call has one total deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +64,41 @@ class Received:
     body: bytes
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _Request:
+    """A request that may be sent more than once; never shown, since it holds the API key.
+
+    Attributes:
+        endpoint: What it asks.
+        url: Where it goes.
+        headers: All of them but the content's length.
+        content: Its body; None for none.
+    """
+
+    endpoint: Endpoint
+    url: str
+    headers: list[tuple[bytes, bytes]]
+    content: bytes | None
+
+
 class MachineClient:
     """The machine API of one service, as one agent.
 
     Args:
-        http: The transport; wired where the process is wired, with redirects, proxies and its own timeouts off.
+        connections: What carries requests: those of ``connections``, or an emulator in process.
         base_url: Origin (and path prefix) of the service, without the API prefix.
         api_key: ``{accessKey}.{secret}``.
     """
 
-    def __init__(self, http: httpx.AsyncClient, base_url: str, api_key: Secret[str]) -> None:
-        self._http = http
+    def __init__(self, connections: Connections, base_url: str, api_key: Secret[str]) -> None:
+        self._connections = connections
         self._base = base_url.rstrip("/") + API_PREFIX
+        self._headers = {
+            "Host": urlsplit(base_url).netloc,
+            "User-Agent": f"r4-mcp/{__version__}",
+            "Accept": "application/json",
+            "Accept-Encoding": "identity",
+        }
         self._api_key = api_key
         self.base_url = base_url
         self.service_date: str | None = None
@@ -204,20 +234,19 @@ class MachineClient:
         json_only: bool = False,
     ) -> Received:
         """Make one call within its deadline, trying again where rule 3 allows."""
-        sent = {
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",
-            # reveal: seen by the configured origin, whose header this is.
-            API_KEY_HEADER: self._api_key.reveal(),
-            **headers,
-        }
-        request = self._http.build_request(endpoint.method, self._base + path, params=query, json=body, headers=sent)
+        url = self._base + path + (f"?{urlencode(query)}" if query else "")
+        content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        # reveal: seen by the configured origin, whose header this is.
+        sent = {**self._headers, API_KEY_HEADER: self._api_key.reveal(), **headers}
+        if content is not None:
+            sent["Content-Type"] = "application/json"
+        request = _Request(endpoint, url, [(name.encode(), value.encode()) for name, value in sent.items()], content)
         tries = _TRIES if endpoint.is_read else 1
         try:
             with anyio.fail_after(endpoint.seconds):
                 for attempt in range(1, tries + 1):
                     try:
-                        return await self._once(endpoint, request, json_only=json_only)
+                        return await self._once(request, json_only=json_only)
                     except (UnreachableError, ServiceError) as error:
                         if attempt == tries or not _is_passing(error):
                             raise
@@ -230,45 +259,53 @@ class MachineClient:
             ) from None
         raise AssertionError  # unreachable: the loop returns or raises
 
-    async def _once(self, endpoint: Endpoint, request: httpx.Request, *, json_only: bool) -> Received:
+    async def _once(self, request: _Request, *, json_only: bool) -> Received:
+        endpoint = request.endpoint
         try:
-            response = await self._http.send(request, stream=True, follow_redirects=False)
-        except httpx.InvalidURL:
-            raise RedirectRefusedError(f"{endpoint.method} {endpoint.path} was answered with an unreadable address") from None
-        except httpx.TransportError as error:
-            # from None: httpx errors hold the request, and with it the API key header.
-            raise UnreachableError(f"{endpoint.method} {endpoint.path}: {_transport_problem(error)}") from None
-        self.service_date = response.headers.get("date", "")[:64] or None
-        try:
-            if response.is_redirect or 300 <= response.status_code < 400:  # noqa: PLR2004 - the 3xx class of RFC 9110
-                raise RedirectRefusedError(f"{endpoint.method} {endpoint.path} was answered with a redirect")
-            if json_only and response.is_success and not _is_json(response):
-                raise UnsupportedContentError(f"{endpoint.method} {endpoint.path} was answered with content that is not JSON")
-            cap = endpoint.max_response if response.is_success else _MAX_ERROR_BODY
-            received = await _read_capped(endpoint, response, cap)
-        except httpx.TransportError as error:
-            raise UnreachableError(f"{endpoint.method} {endpoint.path}: {_transport_problem(error)}") from None
-        finally:
-            await response.aclose()
-        if not response.is_success:
-            raise refusal(endpoint, response.status_code, response.headers, received)
-        return Received(response.status_code, received)
+            async with self._connections.stream(
+                endpoint.method, request.url, headers=request.headers, content=request.content, extensions=_CONNECT_TIMEOUT
+            ) as response:
+                headers = _headers(response)
+                self.service_date = headers.get("date", "")[:64] or None
+                if 300 <= response.status < 400:  # noqa: PLR2004 - the 3xx class of RFC 9110
+                    raise RedirectRefusedError(f"{endpoint.method} {endpoint.path} was answered with a redirect")
+                is_success = 200 <= response.status < 300  # noqa: PLR2004 - the 2xx class
+                if json_only and is_success and not _is_json(headers):
+                    raise UnsupportedContentError(f"{endpoint.method} {endpoint.path} was answered with content that is not JSON")
+                received = await _read_capped(endpoint, response, headers, is_success=is_success)
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, ssl.SSLError) as error:
+            # An SSLError as such is a broken record in the middle of an answer.
+            # from None: the library's errors hold the request, and with it the API key header.
+            raise UnreachableError(f"{endpoint.method} {endpoint.path}: {_problem(error)}") from None
+        if not is_success:
+            raise refusal(endpoint, response.status, headers, received)
+        return Received(response.status, received)
 
 
-def _is_json(response: httpx.Response) -> bool:
+def _headers(response: httpcore.Response) -> dict[str, str]:
+    """Return the headers by their names in lower case; those of one name are joined, as RFC 9110, section 5.3, has it."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in response.headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+def _is_json(headers: Mapping[str, str]) -> bool:
     # Without a type there may be no body either; if there is one, whoever parses it will tell.
-    given = response.headers.get("content-type", "")
+    given = headers.get("content-type", "")
     return not given or _JSON_TYPE.fullmatch(given.partition(";")[0].strip()) is not None
 
 
-async def _read_capped(endpoint: Endpoint, response: httpx.Response, cap: int) -> bytes:
-    if response.headers.get("content-encoding", "identity") != "identity":
+async def _read_capped(endpoint: Endpoint, response: httpcore.Response, headers: Mapping[str, str], *, is_success: bool) -> bytes:
+    if headers.get("content-encoding", "identity") != "identity":
         raise ResponseTooLargeError(f"{endpoint.method} {endpoint.path} was answered compressed although identity was asked for")
+    cap = endpoint.max_response if is_success else _MAX_ERROR_BODY
     received = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_stream():
         received += chunk
         if len(received) > cap:
-            if not response.is_success:
+            if not is_success:
                 return b""  # An oversized error page says nothing that its status does not.
             raise ResponseTooLargeError(f"{endpoint.method} {endpoint.path} answered with more than {cap} bytes")
     return bytes(received)
@@ -278,11 +315,9 @@ def _is_passing(error: UnreachableError | ServiceError) -> bool:
     return isinstance(error, UnreachableError) or error.status in _RETRY_STATUS
 
 
-def _transport_problem(error: httpx.TransportError) -> str:
-    if isinstance(error, httpx.ConnectError):
+def _problem(error: Exception) -> str:
+    if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout):
         return "no connection to the service"
-    if isinstance(error, httpx.TimeoutException):
-        return "the service did not answer in time"
     return "the connection broke"
 
 

@@ -5,8 +5,8 @@ write the whole chain anew; only a head that was exported before shows that.
 
 Rules:
 1. A line is written before the answer leaves: under a lock of all processes, by one write to a file opened for appending. Where
-   it can't be written the caller gets an error and reveals nothing. Lines are not synced one by one: they outlive their process,
-   but the last ones may not outlive a power cut.
+   it can't be written the caller gets an error and reveals nothing. Lines that are added together share the lock, no more. Lines
+   are not synced one by one: they outlive their process, but the last ones may not outlive a power cut.
 2. A writer that dies may leave the beginning of a line. It stays: the next line begins on a new line, takes its sequence number,
    links to the whole line before it, and names the hash over what was left.
 3. A file that is full is synced and renamed; the first line of the next one links to its last line. Before the oldest file is
@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,12 +111,22 @@ class AuditLog:
             FileAccessError: It could not be written: the disk is full, the folder can't be used, or is open to others.
             BusyError: Others held the log for ten seconds.
         """
+        self.append_all([entry])
+
+    def append_all(self, entries: Sequence[AuditEntry]) -> None:
+        """Add some lines, in their order (rule 1).
+
+        Raises:
+            FileAccessError: As ``append``; those before the one that could not be written stay.
+            BusyError: As ``append``.
+        """
         # Threads queue here, because the file's lock is polled: with many of them that would be slow and unfair.
         if not self._turn.acquire(timeout=LOCK_SECONDS):
             raise BusyError(f"other calls have held the lock of {self._path} for {LOCK_SECONDS:g} seconds")
         try:
             with self._file.locked():
-                self._append(entry)
+                for entry in entries:
+                    self._append(entry)
         except OSError as error:
             raise unusable(self._path, error) from None
         finally:

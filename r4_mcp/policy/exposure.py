@@ -10,7 +10,8 @@ Rules:
    has the most become one row for the item, counts added; then the items of a vault one row for the vault, then the vaults one
    row for everything. So the ledger may name more than was shown, never less.
 4. A clock that jumps stretches the time between first and last; nothing else depends on it.
-5. A damaged ledger is an error until a person clears it; the damaged file is kept aside then. Where there is none, nothing was
+5. What is noted together is written at once, row by row as if each had come alone.
+6. A damaged ledger is an error until a person clears it; the damaged file is kept aside then. Where there is none, nothing was
    noted yet; whoever may remove it could as well change this program.
 """
 
@@ -18,16 +19,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Final
 
 from r4_mcp.core.encoding import MAX_INT, Json, compact_json, parse_json
 from r4_mcp.core.record import Record, exact, is_id, open_record
 from r4_mcp.errors import FileAccessError, MalformedError
+from r4_mcp.vault.event_file import EventFile, Form
 from r4_mcp.vault.journal import owner_hash
-from r4_mcp.vault.locked_file import LockedFile
 
 MAX_ROWS: Final = 1_000
 """Rows of a table; with all of them in each table the file has about half a megabyte."""
@@ -117,7 +119,7 @@ class _Tables:
 class ExposureLedger:
     """The ledger of one service and agent, shared by its processes.
 
-    Calls block for the time of two syncs to disk: async callers use a thread.
+    Calls block for the time of a sync to disk: async callers use a thread.
 
     Args:
         folder: Where state is kept; made (0700) when first written.
@@ -126,8 +128,9 @@ class ExposureLedger:
     """
 
     def __init__(self, folder: Path, owner: tuple[str, str], clock: Callable[[], float]) -> None:
-        self._file = LockedFile(folder / f"exposure-{owner_hash(owner)}.json", _MAX_SIZE)
+        self._file = EventFile(folder / f"exposure-{owner_hash(owner)}.json", _MAX_SIZE, _FORM)
         self._clock = clock
+        self._turn = Lock()
 
     def shown(self, place: Place) -> None:
         """Note that the model is about to be shown a field (rule 2).
@@ -136,7 +139,16 @@ class ExposureLedger:
             FileAccessError: It could not be noted, or the ledger is damaged: reveal nothing.
             BusyError: Another process held the ledger for ten seconds.
         """
-        self._note("shown", "shown", place)
+        self.shown_each([place])
+
+    def shown_each(self, places: Sequence[Place]) -> None:
+        """Note that the model is about to be shown several fields (rule 5).
+
+        Raises:
+            FileAccessError: As ``shown``, for all of them.
+            BusyError: As ``shown``.
+        """
+        self._note("shown", "shown", places)
 
     def used(self, place: Place, how: str) -> None:
         """Note that a field is used without showing it.
@@ -150,7 +162,7 @@ class ExposureLedger:
             BusyError: As ``shown``.
             ValueError: ``how`` is not such a word.
         """
-        self._note("used", how, place)
+        self._note("used", how, [place])
 
     def blocked(self, kind: str, place: Place | None) -> None:
         """Note that something was kept from leaving.
@@ -164,7 +176,7 @@ class ExposureLedger:
             BusyError: As ``shown``.
             ValueError: ``kind`` is not such a word.
         """
-        self._note("blocked", kind, place)
+        self._note("blocked", kind, [place])
 
     def read(self) -> Exposure:
         """Return what was noted since the ledger was cleared.
@@ -172,7 +184,7 @@ class ExposureLedger:
         Raises:
             FileAccessError: It can't be read, or is damaged.
         """
-        return self._read().view()
+        return self._understood(self._file.look).view()
 
     def clear(self) -> Exposure:
         """Forget everything, and return what was forgotten. For people's commands; no tool calls this.
@@ -181,43 +193,33 @@ class ExposureLedger:
             FileAccessError: It can't be written.
             BusyError: Another process held the ledger for ten seconds.
         """
-        with self._file.locked():
-            raw = self._file.read()
+        with self._turn, self._file.locked():
             try:
-                before = (_Tables() if raw is None else _parse(raw)).view()
+                before = self._file.read().view()
             except MalformedError:
                 before = Exposure(None, (), (), (), self._file.set_aside("damaged"))
-            self._write(_Tables(self._now()))
+            self._file.replace(_Tables(self._now()))
         return before
 
-    def _note(self, table: str, how: str, place: Place | None) -> None:
+    def _note(self, table: str, how: str, places: Sequence[Place | None]) -> None:
         if not _WORD.fullmatch(how):
             raise ValueError("what the ledger is told is not a word of lower-case letters")
-        with self._file.locked():
-            tables = self._read()
+        with self._turn, self._file.locked():
+            self._understood(self._file.read)
             now = self._now()
-            rows = tables.rows[table]
-            _add(rows, Noted(how, _covering(rows, how, place), now, now, 1))
-            if len(rows) > MAX_ROWS:
-                _collapse(rows)
-            self._write(tables)
+            self._file.append([compact_json([table, _write_key(how, place), now]).encode("ascii") for place in places])
 
     def _now(self) -> int:
         return min(max(int(self._clock() * 1000), 0), MAX_INT)
 
-    def _read(self) -> _Tables:
-        raw = self._file.read()
+    def _understood(self, read: Callable[[], _Tables]) -> _Tables:
         try:
-            return _Tables() if raw is None else _parse(raw)
+            return read()
         except MalformedError as error:
             raise FileAccessError(
                 f"{self._file.path} is damaged: {error.message}",
                 next_step="Run `r4-mcp exposure --clear`: it keeps the damaged file aside and begins a new ledger.",
             ) from None
-
-    def _write(self, tables: _Tables) -> None:
-        dumped = {table: _dump(tables.rows[table]) for table in _TABLES}
-        self._file.replace(compact_json({"schema": _SCHEMA, "clearedAt": tables.cleared_at, **dumped}).encode("ascii") + b"\n")
 
 
 def _add(rows: dict[_Key, Noted], row: Noted) -> None:
@@ -251,11 +253,29 @@ def _collapse(rows: dict[_Key, Noted]) -> None:
             return
 
 
-def _dump(rows: Mapping[_Key, Noted]) -> dict[str, Json]:
-    return {
-        f"{how} {_UNKNOWN if place is None else '/'.join(place.ids)}": [row.first, row.last, row.count]
-        for (how, place), row in rows.items()
-    }
+def _dump(tables: _Tables) -> bytes:
+    dumped = {table: _dump_rows(tables.rows[table]) for table in _TABLES}
+    return compact_json({"schema": _SCHEMA, "clearedAt": tables.cleared_at, **dumped}).encode("ascii")
+
+
+def _dump_rows(rows: Mapping[_Key, Noted]) -> dict[str, Json]:
+    return {_write_key(how, place): [row.first, row.last, row.count] for (how, place), row in rows.items()}
+
+
+def _fold(tables: _Tables, event: bytes) -> None:
+    """Note one row: an event is a table, a row's key and a time."""
+    what = "an event of it"
+    parts = parse_json(event, what=what)
+    if not isinstance(parts, list) or len(parts) != len(_EVENT):
+        raise MalformedError(f"{what} is not of its form")
+    record = Record(what, dict(zip(_EVENT, parts, strict=True)))
+    rows, time = tables.rows.get(record.text("table")), record.integer("time")
+    if rows is None:
+        raise MalformedError(f"{what} is of no table")
+    how, place = _read_key(record.text("key"), what)
+    _add(rows, Noted(how, _covering(rows, how, place), time, time, 1))
+    if len(rows) > MAX_ROWS:
+        _collapse(rows)
 
 
 def _parse(raw: bytes) -> _Tables:
@@ -269,17 +289,27 @@ def _parse(raw: bytes) -> _Tables:
 def _read_rows(record: Record, table: str) -> dict[_Key, Noted]:
     rows: dict[_Key, Noted] = {}
     for key, numbers in record.part(table, open_record).members.items():
-        how, _, ids = key.partition(" ")
-        wrong = MalformedError(f"a row of {table} is not of its form")
-        if not _WORD.fullmatch(how) or not isinstance(numbers, list) or len(numbers) != len(_NUMBERS):
-            raise wrong
-        row = Record(f"a row of {table}", dict(zip(_NUMBERS, numbers, strict=True)))
-        try:
-            place = _read_place(ids)
-        except ValueError:
-            raise wrong from None
+        what = f"a row of {table}"
+        how, place = _read_key(key, what)
+        if not isinstance(numbers, list) or len(numbers) != len(_NUMBERS):
+            raise MalformedError(f"{what} is not of its form")
+        row = Record(what, dict(zip(_NUMBERS, numbers, strict=True)))
         rows[how, place] = Noted(how, place, row.integer("first"), row.integer("last"), row.integer("count", minimum=1))
     return rows
+
+
+def _write_key(how: str, place: Place | None) -> str:
+    return f"{how} {_UNKNOWN if place is None else '/'.join(place.ids)}"
+
+
+def _read_key(text: str, what: str) -> _Key:
+    how, _, ids = text.partition(" ")
+    try:
+        if _WORD.fullmatch(how):
+            return how, _read_place(ids)
+    except ValueError:
+        pass  # As below.
+    raise MalformedError(f"{what} is not of its form")
 
 
 def _read_place(text: str) -> Place | None:
@@ -289,3 +319,7 @@ def _read_place(text: str) -> Place | None:
     if any(more):
         raise ValueError("more than three ids")
     return Place(vault_id, item_id, field_id)
+
+
+_EVENT: Final = ("table", "key", "time")
+_FORM: Final[Form[_Tables]] = Form(_Tables, _parse, _dump, _fold)

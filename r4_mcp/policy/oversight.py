@@ -9,12 +9,14 @@ Rules:
 2. A screening hit costs budget, so that screening can't be used to guess. That it can't be charged does not let the text pass.
 3. Every call is logged before its answer leaves. Where that fails, a reveal is refused; other answers leave, and the log of the
    process says so.
+4. Reveals that wait at the same time are spent and noted by one write of each file, and calls are logged likewise. Nobody is
+   answered before that write is done.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -25,24 +27,27 @@ from r4_mcp.policy.audit_format import AuditEntry
 from r4_mcp.policy.budget import RevealBudget, Spent
 from r4_mcp.policy.call import Call
 from r4_mcp.policy.exposure import Exposure, ExposureLedger, Place
+from r4_mcp.policy.group_commit import GroupCommit
 from r4_mcp.policy.model import Budget
 
 _log: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
 class Oversight:
     """The three of one agent.
 
-    Attributes:
+    Args:
         audit: One line a call.
         budget: What may still be revealed.
         ledger: What was shown, used and blocked.
     """
 
-    audit: AuditLog
-    budget: RevealBudget
-    ledger: ExposureLedger
+    def __init__(self, audit: AuditLog, budget: RevealBudget, ledger: ExposureLedger) -> None:
+        self.audit = audit
+        self.budget = budget
+        self.ledger = ledger
+        self._reveals = GroupCommit(self._spend)
+        self._lines = GroupCommit(self._append)
 
     async def spend(self, limits: Budget, ids: tuple[str, ...]) -> Spent:
         """Spend one field if it is within the budget, and note that the model is about to be shown it (rule 1).
@@ -54,14 +59,17 @@ class Oversight:
         Raises:
             ConfigurationError: It can't be spent or noted; nothing may be revealed.
         """
-        return await anyio.to_thread.run_sync(self._spend, limits, ids)
+        return await self._reveals.submit((limits, Place(*ids)))
 
-    def _spend(self, limits: Budget, ids: tuple[str, ...]) -> Spent:
+    def _spend(self, reveals: Sequence[tuple[Budget, Place]]) -> list[Spent]:
+        # The last one read the policy last.
+        limits, _ = reveals[-1]
         self.budget.limit(limits.per_connection, limits.per_hour)
-        spent = self.budget.spend()
-        if spent.within:
-            self.ledger.shown(Place(*ids))
-        return spent
+        outcomes = self.budget.spend_each(len(reveals))
+        shown = [place for (_, place), spent in zip(reveals, outcomes, strict=True) if spent.within]
+        if shown:
+            self.ledger.shown_each(shown)
+        return outcomes
 
     async def charge(self, ids: tuple[str, ...]) -> None:
         """Spend one field that a person allowed beyond the budget, and note it likewise.
@@ -113,21 +121,27 @@ class Oversight:
         Raises:
             ConfigurationError: It can't be written.
         """
-        decision = call.decision
-        rule = None if decision is None else decision.rule
-        for ids in (call.ids, *call.further):
-            vault_id, item_id, field_id = (*ids, None, None, None)[:3]
-            entry = AuditEntry(
-                tool=tool,
-                outcome=outcome,
-                duration_ms=duration_ms,
-                decision=None if decision is None else decision.verdict,
-                rule=rule if rule is None or call.pattern is None else f"{call.pattern} ({rule})",
-                vault_id=vault_id,
-                item_id=item_id,
-                field_id=field_id,
-            )
-            await anyio.to_thread.run_sync(self.audit.append, entry)
+        await self._lines.submit([_entry(tool, call, ids, outcome, duration_ms) for ids in (call.ids, *call.further)])
+
+    def _append(self, calls: Sequence[Sequence[AuditEntry]]) -> Sequence[None]:
+        self.audit.append_all([entry for entries in calls for entry in entries])
+        return [None] * len(calls)
+
+
+def _entry(tool: str, call: Call, ids: tuple[str, ...], outcome: str, duration_ms: int) -> AuditEntry:
+    decision = call.decision
+    rule = None if decision is None else decision.rule
+    vault_id, item_id, field_id = (*ids, None, None, None)[:3]
+    return AuditEntry(
+        tool=tool,
+        outcome=outcome,
+        duration_ms=duration_ms,
+        decision=None if decision is None else decision.verdict,
+        rule=rule if rule is None or call.pattern is None else f"{call.pattern} ({rule})",
+        vault_id=vault_id,
+        item_id=item_id,
+        field_id=field_id,
+    )
 
 
 SCREENING: Final = "screening"

@@ -20,9 +20,9 @@ from typing import Final
 
 import anyio
 import httpcore
-import httpx
 
 from r4_mcp.errors import DeadlineExceededError, UnreachableError
+from r4_mcp.machine.connections import public_authorities
 from r4_mcp.secret import Secret
 from r4_mcp.sinks.addresses import Network
 from r4_mcp.sinks.answer import MAX_RECEIVED, Answer, Viewer, Withheld
@@ -119,7 +119,7 @@ class HttpSink:
             target=filled.target,
         )
         if self._tls is None and destination.scheme == "https":
-            self._tls = _public_authorities()
+            self._tls = public_authorities()
         async with (
             httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=backend, max_connections=1) as pool,
             pool.stream(
@@ -146,13 +146,6 @@ def _viewer(uses: Mapping[str, Use]) -> Viewer:
     maskable = {reference: use.secret for reference, use in uses.items() if use.is_maskable}
     # reveal: seen by the viewer, which leaves out the headers that hold them.
     return Viewer(Masker(maskable), tuple(use.secret.reveal() for use in uses.values() if not use.is_maskable))
-
-
-def _public_authorities() -> ssl.SSLContext:
-    context = httpx.create_ssl_context(trust_env=False)
-    # Rule 3: Python's default context reads SSLKEYLOGFILE, and would write the keys of the connection there.
-    context.keylog_filename = None  # type: ignore[assignment]  # how to switch it off; the stubs know only paths
-    return context
 
 
 def _problem(error: Exception) -> str:

@@ -4,8 +4,8 @@ What this file does not do: judge. ``core`` found two contents of one version; t
 
 Rules:
 1. The last verified checkpoint of each vault and item is kept as it was signed (metadata and signature; no ciphertext, no key),
-   so that when a second content of the same version turns up, the first one is still there. A file for each, or one file for many
-   that were verified at once; what is wanted is found by its version.
+   so that when a second content of the same version turns up, the first one is still there. A file for each, or a line for each
+   vault where many were verified at once; what is wanted is found by its version.
 2. Evidence is never overwritten, and a folder that can't be written never hides the refusal itself.
 """
 
@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from r4_mcp.core.encoding import canonical, parse_json
-from r4_mcp.core.record import open_record
+from r4_mcp.core.encoding import Json, canonical, compact_json, parse_json
 from r4_mcp.core.wire import DetailCheckpoint, Signed, SummaryCheckpoint, signed_envelope
 from r4_mcp.errors import FileAccessError, MalformedError
 from r4_mcp.vault.locked_file import LockedFile
@@ -26,8 +25,8 @@ from r4_mcp.vault.locked_file import LockedFile
 MAX_BLOB: Final = 64 * 1024 * 1024
 MANY: Final = 32
 """More checkpoints than this at once go into the one file for many."""
-MANY_NAME: Final = "many.lines"
-"""Its lines: name, blank, blob."""
+MANY_NAME: Final = "vaults.lines"
+"""Its lines: a vault's id, a blank, and the JSON of its envelopes by name: a vault is encoded in one go."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -56,25 +55,33 @@ class Evidence:
         """Keep what was served now beside what was verified last, for each version that has two contents."""
         for signed in served:
             name, blob, version = _name(signed), _blob(signed), signed.checkpoint.version
-            first = self._last(name, version)
+            first = self._last(signed)
             if first is None or first == blob:
                 continue
             self._write(self._folder / f"{name}-v{version}-verified-first.json", first)
             self._write(self._folder / f"{name}-v{version}-served-later.json", blob)
 
     def _remember_many(self, seen: Sequence[SignedCheckpoint]) -> None:
-        lines = self._many() | {_name(signed): _blob(signed) for signed in seen}
-        self._write(self._folder / "last" / MANY_NAME, b"".join(name.encode() + b" " + blob for name, blob in lines.items()))
+        by_vault: dict[bytes, list[SignedCheckpoint]] = {}
+        for signed in seen:
+            by_vault.setdefault(signed.checkpoint.vault_id.encode("ascii"), []).append(signed)
+        lines = self._many()
+        for vault_id, signed_here in by_vault.items():
+            fresh: dict[str, Json] = {_name(signed): _envelope(signed) for signed in signed_here}
+            lines[vault_id] = compact_json(_envelopes(lines.get(vault_id)) | fresh).encode("utf-8")
+        whole = b"".join(vault_id + b" " + line + b"\n" for vault_id, line in lines.items())
+        self._write(self._folder / "last" / MANY_NAME, whole)
 
-    def _many(self) -> dict[str, bytes]:
-        raw = self._read(MANY_NAME) or b""
-        lines = (line.partition(b" ") for line in raw.splitlines(keepends=True))
-        return {name.decode("ascii", "replace"): blob for name, _, blob in lines}
+    def _many(self) -> dict[bytes, bytes]:
+        lines = (line.partition(b" ") for line in (self._read(MANY_NAME) or b"").splitlines())
+        return {vault_id: envelopes for vault_id, _, envelopes in lines}
 
-    def _last(self, name: str, version: int) -> bytes | None:
-        for blob in (self._read(f"{name}.json"), self._many().get(name)):
-            if blob is not None and _version(blob) == version:
-                return blob
+    def _last(self, signed: SignedCheckpoint) -> bytes | None:
+        name, version = _name(signed), signed.checkpoint.version
+        line = self._many().get(signed.checkpoint.vault_id.encode("ascii"))
+        for envelopes in ({name: _parsed(self._read(f"{name}.json"))}, _envelopes(line)):
+            if _version(envelopes.get(name)) == version:
+                return canonical(envelopes[name]) + b"\n"
         return None
 
     def _read(self, name: str) -> bytes | None:
@@ -97,13 +104,25 @@ class Evidence:
             _log.warning("evidence can't be kept: %s", error.message)
 
 
-def _version(blob: bytes) -> int | None:
+def _parsed(raw: bytes | None) -> Json:
+    if raw is None:
+        return None
     try:
-        checkpoint = open_record(open_record(parse_json(blob, what="evidence"), "evidence").members["checkpoint"], "evidence")
-        return checkpoint.integer("version")
-    except (MalformedError, KeyError):
+        return parse_json(raw, what="evidence")
+    except MalformedError:
         _log.warning("a kept checkpoint can't be read, so it is no evidence")
         return None
+
+
+def _envelopes(line: bytes | None) -> dict[str, Json]:
+    kept = _parsed(line)
+    return kept if isinstance(kept, dict) else {}
+
+
+def _version(envelope: Json) -> int | None:
+    checkpoint = envelope.get("checkpoint") if isinstance(envelope, dict) else None
+    version = checkpoint.get("version") if isinstance(checkpoint, dict) else None
+    return version if isinstance(version, int) else None
 
 
 def _name(signed: SignedCheckpoint) -> str:
@@ -113,5 +132,9 @@ def _name(signed: SignedCheckpoint) -> str:
     return str(checkpoint.vault_id)
 
 
+def _envelope(signed: SignedCheckpoint) -> dict[str, Json]:
+    return signed_envelope(signed.checkpoint.payload(), signed.signer, signed.signature)
+
+
 def _blob(signed: SignedCheckpoint) -> bytes:
-    return canonical(signed_envelope(signed.checkpoint.payload(), signed.signer, signed.signature)) + b"\n"
+    return canonical(_envelope(signed)) + b"\n"

@@ -336,9 +336,8 @@ def item_reference(opened: OpenedItem, vault_part: str) -> str:
 
 def item_part(vault: ProvenVault, item_id: ItemId) -> str:
     """Choose the part that addresses an item of a proven vault."""
-    items = vault.summary.checkpoint.items
-    name = next(item.name for item in items if item.id == item_id)
-    return address(item_id, name, [item.name for item in items])
+    lines = vault.summary.lines
+    return address(item_id, lines[item_id].name, [line.name for line in lines.values()])
 
 
 def field_reference(place: OpenedItem | LocatedField, field_id: str, vault_part: str) -> str:

@@ -1,4 +1,4 @@
-"""One private file that several processes change: locked read-modify-write, replaced whole or not at all.
+"""One private file that several processes change: locked read-modify-write, replaced whole or not at all, or added to.
 
 What this file does not do: know what is in it.
 
@@ -8,6 +8,8 @@ Rules:
 2. Replace: a temporary file in the same folder (0600), all bytes, fsync, ``os.replace``, fsync of the folder.
 3. The folder is made 0700, the file 0600, of this user; a folder that others can write, a file that they can read, a symbolic
    link, or another owner is refused.
+4. Append: behind the bytes that the caller has read, all bytes, fsync. What fails is taken back. A writer that dies may leave the
+   beginning of what it wrote, and whoever reads without the lock may see it.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class LockedFile:
 
     def __init__(self, path: Path, max_size: int) -> None:
         self.path = path
+        self._lock_path = path.with_name(path.name + ".lock")
         self._max_size = max_size
 
     def read(self) -> bytes | None:
@@ -80,10 +83,9 @@ class LockedFile:
             FileAccessError: The folder or lock file can't be used.
         """
         self._make_folder()
-        lock_path = self.path.with_name(self.path.name + ".lock")
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
         try:
-            descriptor = os.open(lock_path, flags, _PRIVATE_FILE)
+            descriptor = os.open(self._lock_path, flags, _PRIVATE_FILE)
         except OSError as error:
             raise self._problem(error) from None
         try:
@@ -114,6 +116,31 @@ class LockedFile:
                 temporary.unlink(missing_ok=True)
             raise self._problem(error) from None
 
+    def append(self, whole: int, content: bytes) -> None:
+        """Put bytes behind the first ``whole`` ones, in the place of whatever stands there (rule 4). The caller holds the lock.
+
+        Raises:
+            FileAccessError: Rule 3, disk full, or the like; the bytes before are as they were.
+        """
+        if whole + len(content) > self._max_size:
+            raise FileAccessError(f"{self.path} would become larger than {self._max_size} bytes; nothing was written")
+        flags = os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
+        try:
+            descriptor = os.open(self.path, flags)
+            with os.fdopen(descriptor, "wb") as file:
+                status = os.fstat(descriptor)
+                _check_private(self.path, status, root_may_own=False)
+                if status.st_size != whole:
+                    os.ftruncate(descriptor, whole)
+                os.lseek(descriptor, whole, os.SEEK_SET)
+                file.write(content)
+                file.flush()
+                os.fsync(descriptor)
+        except OSError as error:
+            with suppress(OSError):
+                os.truncate(self.path, whole)
+            raise self._problem(error) from None
+
     def set_aside(self, suffix: str) -> Path:
         """Rename a damaged file, so that it is kept and a new one can be made. The caller holds the lock."""
         kept = self.path.with_name(f"{self.path.name}.{suffix}-{time.time_ns()}")
@@ -126,8 +153,9 @@ class LockedFile:
     def _make_folder(self) -> None:
         folder = self.path.parent
         try:
-            for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
-                missing.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+            if not folder.exists():
+                for missing in reversed([parent for parent in (folder, *folder.parents) if not parent.exists()]):
+                    missing.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
             status = folder.stat()
         except OSError as error:
             raise self._problem(error) from None

@@ -13,8 +13,9 @@ Rules:
 from __future__ import annotations
 
 import unicodedata
+from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -37,14 +38,6 @@ class Place:
     vault_id: VaultId
     item_id: ItemId | None = None
     field_id: FieldId | None = None
-
-    def within(self) -> Iterator[Place]:
-        """Yield this place and what it is in."""
-        yield self
-        if self.field_id is not None:
-            yield Place(self.vault_id, self.item_id)
-        if self.item_id is not None:
-            yield Place(self.vault_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,25 +77,41 @@ def texts_of(entry: IndexedVault) -> Iterator[tuple[Matched, str, Place]]:
 class SearchTexts:
     """The texts of everything visible, folded and in order.
 
-    All of them stand in one string, so that a search is a search of the standard library's own.
+    All of them stand in one string, so that a search is a search of the standard library's own. A text has two numbers: its row
+    in this order, and its place number, in which a vault's texts follow each other, an item's within them, and its fields' last.
 
     Args:
         vaults: What is known; vaults without a proof are not searched.
     """
 
     def __init__(self, vaults: Mapping[VaultId, IndexedVault]) -> None:
-        rows = sorted(
-            (_ORDER[matched], fold(text), place.vault_id, place.item_id or "", place.field_id or "", matched, place)
-            for entry in vaults.values()
-            for matched, text, place in texts_of(entry)
-        )
-        self._hits = [Hit(row[-1], row[-2]) for row in rows]
-        self._text = _END + "".join(row[1] + _END for row in rows)
+        texts: list[tuple[str, Hit]] = []
+        self._vaults, self._items = array("L"), array("L")
+        """By place number: that of the vault, and that of the item's name (of the vault, where it is the vault's own)."""
+        for entry in vaults.values():
+            vault = item = len(texts)
+            for matched, text, place in texts_of(entry):
+                if matched is Matched.ITEM:
+                    item = len(texts)
+                self._vaults.append(vault)
+                self._items.append(item)
+                texts.append((fold(text), Hit(place, matched)))
+        keys = [
+            (_ORDER[hit.matched], text, hit.place.vault_id, hit.place.item_id or "", hit.place.field_id or "")
+            for text, hit in texts
+        ]
+        self._numbers = array("L", sorted(range(len(texts)), key=keys.__getitem__))
+        self._rows = array("L", self._numbers)
+        self._hits: list[Hit] = []
         self._starts: list[int] = []
         at = 1
-        for row in rows:
+        for row, number in enumerate(self._numbers):
+            text, hit = texts[number]
+            self._rows[number] = row
+            self._hits.append(hit)
             self._starts.append(at)
-            at += len(row[1]) + 1
+            at += len(text) + 1
+        self._text = _END + "".join(texts[number][0] + _END for number in self._numbers)
 
     def find(self, query: str) -> Iterator[Hit]:
         """Yield what fits, best first; lazily, so that a page costs about a page."""
@@ -110,7 +119,8 @@ class SearchTexts:
         if not wanted:
             return
         found: set[Place] = set()
-        for rank in (self._whole, self._beginnings, self._words, self._parts, self._spread):
+        literally = (self._whole, self._beginnings, self._words, self._parts) if wanted in self._text else ()
+        for rank in (*literally, self._spread):
             for row in rank(wanted):
                 hit = self._hits[row]
                 if hit.place not in found:
@@ -132,20 +142,53 @@ class SearchTexts:
             if not text[at - 1].isalnum() and not text[at + size].isalnum():
                 yield self._row(at)
 
-    def _spread(self, wanted: str) -> Iterable[int]:
+    def _spread(self, wanted: str) -> Iterator[int]:
         words = wanted.split()
         if len(words) == 1:
-            return ()
-        rows = [set(self._parts(word)) for word in words]
-        places = [{self._hits[row].place for row in found} for found in rows]
-        return (
-            row
-            for row in sorted(set().union(*rows))
-            if all(any(place in found for place in self._hits[row].place.within()) for found in places)
-        )
+            return
+        # Whatever fits has the rarest word too, in itself or in what it is in.
+        rarest = min(words, key=self._text.count)
+        for row in sorted({inner for outer in self._parts(rarest) for inner in self._inside(outer)}):
+            own = self._own(row)
+            elsewhere = [word for word in words if word not in own]
+            if len(elsewhere) < len(words):
+                around = _END.join(map(self._own, self._outside(row)))
+                if all(word in around for word in elsewhere):
+                    yield row
+
+    def _inside(self, row: int) -> Sequence[int]:
+        """Return the rows of a row's place and of what is in it."""
+        place, number = self._hits[row].place, self._numbers[row]
+        if place.field_id is not None:
+            return (row,)
+        group = self._vaults if place.item_id is None else self._items
+        end = number + 1
+        while end < len(group) and group[end] == group[number]:
+            end += 1
+        return self._rows[group[number] : end]
+
+    def _outside(self, row: int) -> Iterator[int]:
+        """Yield the other rows of a row's place, and those of what it is in."""
+        number = self._numbers[row]
+        yield self._rows[self._vaults[number]]
+        for other in range(self._items[number], len(self._rows)):
+            outer = self._rows[other]
+            if self._items[other] != self._items[number] or self._hits[outer].place.field_id is not None:
+                return
+            yield outer
+
+    def _own(self, row: int) -> str:
+        at = self._starts[row]
+        return self._text[at : self._text.index(_END, at)]
 
     def _row(self, at: int) -> int:
         return bisect_right(self._starts, at) - 1
+
+
+def _holds(outer: Place, inner: Place) -> bool:
+    return (
+        outer.vault_id == inner.vault_id and outer.item_id in {None, inner.item_id} and outer.field_id in {None, inner.field_id}
+    )
 
 
 def _places(text: str, needle: str) -> Iterator[int]:

@@ -97,8 +97,8 @@ def address(own_id: str, name: str, siblings: Sequence[str]) -> str:
         name: Its proven name.
         siblings: The names of everything in the same place, this one included.
     """
-    folded = name.casefold()
-    alike = sum(1 for sibling in siblings if sibling.casefold() == folded)
+    # A page of a listing asks this for each line, among all of its siblings.
+    alike = list(map(str.casefold, siblings)).count(name.casefold())
     plain = name not in {"", ".", ".."} and not is_id(name) and len(name) <= 255  # noqa: PLR2004 - contract §2
     return name if plain and alike <= 1 and not any("\ud800" <= character <= "\udfff" for character in name) else own_id
 

@@ -3,12 +3,13 @@
 What this file does not do: decide when. ``index`` asks, and keeps what is proven.
 
 Rules:
-1. What is remembered is loaded before a page is fetched and swapped after the proof, in one write for the page. Where another
-   process moved a vault meanwhile, the page is fetched again, so that an honest older answer is not taken for a rollback.
+1. What is remembered is loaded before a page is fetched and swapped after the proof, in one write for the page. Where a vault was
+   moved meanwhile, the page is fetched again, so that an honest older answer is not taken for a rollback.
 2. A page brings no consistency proof: where a log has grown, that directory is fetched alone.
 3. A vault that does not verify hides no other one: its entry says why. It is asked for once more before that counts, since a page
    and a directory that was fetched alone can straddle an honest write.
-4. Proving is done in a worker thread: a page has thousands of signatures.
+4. Proving is done in a worker thread: a page has thousands of signatures. The next page is fetched meanwhile; that its request
+   fails counts only once this page is proven and remembered.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ from r4_mcp.errors import (
     VerificationError,
 )
 from r4_mcp.machine.client import MachineClient
-from r4_mcp.vault.concurrently import map_bounded
+from r4_mcp.vault.concurrently import gather, map_bounded
 from r4_mcp.vault.evidence import Evidence, SignedCheckpoint
 from r4_mcp.vault.proven import ProvenVault
 from r4_mcp.vault.reader import VaultReader
-from r4_mcp.vault.trust_store import TrustStore
+from r4_mcp.vault.trust_store import Section, TrustStore
 
 MAX_PAGES: Final = 100
 """Pages of one sync, of 4 MB each: hundreds of thousands of items."""
@@ -74,6 +75,16 @@ class Synced:
 
     vaults: Mapping[VaultId, IndexedVault]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A page as it was served, and what was remembered before it was asked for (rule 1)."""
+
+    number: int
+    cursor: str | None
+    before: Section
+    raw: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +126,11 @@ class VaultSync:
             BusyError: Another process changes what is remembered faster than it can be proven.
         """
         vaults = dict(held.vaults) if held is not None else {}
-        cursor = held.cursor if held is not None else None
         told: set[VaultId] | None = None
         failed = False
-        for _ in range(MAX_PAGES):
-            page, entries = await self._page(cursor, vaults)
+        answer: _Answer | None = await self._ask(held.cursor if held is not None else None, number=1)
+        while answer is not None:
+            page, entries, answer = await self._page(answer, vaults)
             if page.full:
                 told = told or set()
                 told.update(entries)
@@ -127,39 +138,48 @@ class VaultSync:
             for vault_id in page.removed_vaults:
                 vaults.pop(vault_id, None)
             failed = failed or any(self._counts(entry) for entry in entries.values())
-            if page.more and page.cursor == cursor:
-                raise MalformedError("a sync page says that there is more, and does not move on")
-            cursor = page.cursor
-            if not page.more:
-                break
-        else:
-            raise MalformedError(f"a sync has more than {MAX_PAGES} pages")
         if told is not None:
             vaults = {vault_id: entry for vault_id, entry in vaults.items() if vault_id in told}
         # A delta tells only what changed, so what failed would never be told again.
-        return Synced(MappingProxyType(vaults), None if failed else cursor)
+        return Synced(MappingProxyType(vaults), None if failed else page.cursor)
 
     async def _page(
-        self, cursor: str | None, held: Mapping[VaultId, IndexedVault]
-    ) -> tuple[SyncPage, dict[VaultId, IndexedVault]]:
+        self, answer: _Answer, held: Mapping[VaultId, IndexedVault]
+    ) -> tuple[SyncPage, dict[VaultId, IndexedVault], _Answer | None]:
+        """Prove and remember a page; returns it, its vaults, and the answer after it."""
         again = False
         for _ in range(_SWAP_TRIES):
-            before = await anyio.to_thread.run_sync(self._store.section)
-            raw = await self._machine.sync(cursor)
-            page = await anyio.to_thread.run_sync(_read, raw)
-            del raw
-            states = {
-                one.vault.id: remembered.trust if (remembered := before.vaults.get(one.vault.id)) else VaultTrust()
-                for one in page.vaults
-            }
-            alone = await self._grown(page, states)
-            outcomes = await anyio.to_thread.run_sync(partial(self._prove, page, states, alone, held))
+            page = await anyio.to_thread.run_sync(_read, answer)
+            outcomes, ahead = await gather(partial(self._proven, answer, page, held), partial(self._ahead, answer, page))
             if not again and any(self._counts(outcome.entry) for outcome in outcomes.values()):
                 again = True  # Rule 3.
-                continue
-            if await self._remember(outcomes):
-                return page, {vault_id: outcome.entry for vault_id, outcome in outcomes.items()}
+            elif await self._remember(outcomes):
+                if isinstance(ahead, R4Error):
+                    raise ahead
+                return page, {vault_id: outcome.entry for vault_id, outcome in outcomes.items()}, ahead
+            answer = await self._ask(answer.cursor, answer.number)
         raise BusyError("what is remembered changes faster than a sync can be proven")
+
+    async def _ask(self, cursor: str | None, number: int) -> _Answer:
+        before = await anyio.to_thread.run_sync(self._store.section)
+        return _Answer(number, cursor, before, await self._machine.sync(cursor))
+
+    async def _ahead(self, answer: _Answer, page: SyncPage) -> _Answer | R4Error | None:
+        """Fetch what follows a page, if anything does (rule 4)."""
+        if not page.more:
+            return None
+        try:
+            return await self._ask(page.cursor, answer.number + 1)
+        except R4Error as error:
+            return error
+
+    async def _proven(self, answer: _Answer, page: SyncPage, held: Mapping[VaultId, IndexedVault]) -> dict[VaultId, _Outcome]:
+        states = {
+            one.vault.id: remembered.trust if (remembered := answer.before.vaults.get(one.vault.id)) else VaultTrust()
+            for one in page.vaults
+        }
+        alone = await self._grown(page, states)
+        return await anyio.to_thread.run_sync(partial(self._prove, page, states, alone, held))
 
     def _counts(self, entry: IndexedVault) -> bool:
         # Where the operator allows vaults without checkpoints, asking again brings none.
@@ -220,8 +240,13 @@ class VaultSync:
         return True
 
 
-def _read(raw: bytes) -> SyncPage:
-    return read_sync_page(parse_json(raw, what="sync page"))
+def _read(answer: _Answer) -> SyncPage:
+    page = read_sync_page(parse_json(answer.raw, what="sync page"))
+    if page.more and page.cursor == answer.cursor:
+        raise MalformedError("a sync page says that there is more, and does not move on")
+    if page.more and answer.number == MAX_PAGES:
+        raise MalformedError(f"a sync has more than {MAX_PAGES} pages")
+    return page
 
 
 def _prove_one(

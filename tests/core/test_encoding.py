@@ -109,6 +109,10 @@ def test_the_depth_limit_is_exact(depth: int) -> None:
     parse_json(b"[" * depth + b"1" + b"]" * depth, what="answer", max_depth=depth)
     with pytest.raises(MalformedError, match="levels deep"):
         parse_json(b"[" * (depth + 1) + b"1" + b"]" * (depth + 1), what="answer", max_depth=depth)
+    parse_json(b'{"":' * depth + b"1" + b"}" * depth, what="answer", max_depth=depth)
+    for deepest in (b"[]", b"{}"):
+        with pytest.raises(MalformedError, match="levels deep"):
+            parse_json(b'[1,{"":' * depth + deepest + b"},2]" * depth, what="answer", max_depth=2 * depth)
 
 
 def test_a_refusal_never_quotes_the_document() -> None:
@@ -142,15 +146,37 @@ def test_canonical_is_idempotent(value: Json) -> None:
     assert canonical(parse_json(compact_json(value).encode(), what="value")) == once
 
 
-@pytest.mark.parametrize(
-    "value",
-    [2**53, -(2**53), "\ud800", {"\udfff": 1}, ["a\udc00b"]],
-    ids=["2^53", "-2^53", "half a pair", "half a pair in a key", "half a pair inside"],
-)
+NOT_CANONICAL: dict[str, Json] = {
+    "2^53": 2**53,
+    "-2^53": -(2**53),
+    "2^53 in an object": {"a": 2**53},
+    "-2^53 further in": {"a": {"b": -(2**53)}},
+    "2^53 in a list": [2**53],
+    "-2^53 in a list": [-(2**53), 1],
+    "10^20 as a list's last": [1, "", 10**20],
+    "half a pair": "\ud800",
+    "half a pair in a key": {"\udfff": 1},
+    "half a pair inside": ["a\udc00b"],
+}
+
+
+@pytest.mark.parametrize("value", NOT_CANONICAL.values(), ids=NOT_CANONICAL.keys())
 def test_what_has_no_canonical_form_is_refused(value: Json) -> None:
     """Values that RFC 8785 can't spell raise our error, not the library's."""
     with pytest.raises(MalformedError, match="no canonical JSON form"):
         canonical(value)
+
+
+def test_a_value_without_end_has_no_canonical_form() -> None:
+    """Nested far too deep, or in itself: an error of ours, not one of the interpreter."""
+    deep: list[Json] = []
+    for _ in range(100_000):
+        deep = [deep]
+    itself: list[Json] = []
+    itself.append(itself)
+    for value in (deep, itself):
+        with pytest.raises(MalformedError, match="no canonical JSON form"):
+            canonical(value)
 
 
 @given(st.binary(max_size=400))

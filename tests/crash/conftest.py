@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
-import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -49,10 +48,9 @@ def session_world(tmp_path_factory: pytest.TempPathFactory, board: Switchboard) 
 def small(session_world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallWorld]:
     """Give the warm small world, with the slow parts of foreign libraries fed from what was made before.
 
-    Three foreign functions are replaced, for speed alone. Generating an RSA-3072 key takes hundreds of milliseconds, so the
+    Two foreign functions are replaced, for speed alone. Generating an RSA-3072 key takes hundreds of milliseconds, so the
     library's generator draws from key pairs that were made with the session. Parsing a private key takes 100 ms, since its primes
-    are tested, so the same bytes are parsed once. Reading the machine's certificates takes 40 ms for each client, so the
-    loopback's clients share one reading.
+    are tested, so the same bytes are parsed once.
     """
 
     def draw(public_exponent: int, key_size: int) -> rsa.RSAPrivateKey:
@@ -61,7 +59,6 @@ def small(session_world: SmallWorld, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
     monkeypatch.setattr(rsa, "generate_private_key", draw)
     monkeypatch.setattr("r4_mcp.core.keys.load_pem_private_key", functools.cache(load_pem_private_key))
-    monkeypatch.setattr("httpx._transports.default.create_ssl_context", functools.cache(httpx.create_ssl_context))
     session_world.put_back(WARM)
     yield session_world
     session_world.put_back(WARM)

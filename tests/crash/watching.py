@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-import httpx
+import httpcore
 import pytest
 
 from .dying import WRITING, Call, KilledError, Moment, Mortal
@@ -31,7 +31,7 @@ def living(process: Mortal) -> Iterator[None]:
             _Descriptors(process).watch(patch)
             for kind, argument in _NAMED_ARGUMENT.items():
                 patch.setattr(os, kind, _name_change(process, kind, argument))
-            patch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", _sender(process))
+            patch.setattr(httpcore.AsyncConnectionPool, "handle_async_request", _sender(process))
             yield
     finally:
         # With the real functions back in place.
@@ -156,11 +156,12 @@ def _name_change(process: Mortal, kind: str, argument: int) -> Callable[..., obj
 
 
 def _sender(process: Mortal) -> Callable[..., object]:
-    real = httpx.AsyncHTTPTransport.handle_async_request
+    real = httpcore.AsyncConnectionPool.handle_async_request
 
-    async def send(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        deadly = process.begin(Call(request.method, request.url.path.rpartition("/machine")[2]))
-        response = await real(transport, request)
+    async def send(pool: httpcore.AsyncConnectionPool, request: httpcore.Request) -> httpcore.Response:
+        path = request.url.target.partition(b"?")[0].decode("ascii")
+        deadly = process.begin(Call(request.method.decode("ascii"), path.rpartition("/machine")[2]))
+        response = await real(pool, request)
         try:
             process.end(deadly=deadly)
         except KilledError:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import anyio
-import httpx
+import httpcore
 
 from r4_mcp.core import served
 from r4_mcp.core.directory import advance, read_directory
@@ -83,14 +83,17 @@ def _reference(raw: bytes) -> None:
 
 def _error_answer(raw: bytes) -> None:
     status = STATUSES[len(raw) % len(STATUSES)]
-    headers = {"Retry-After": raw[:6].decode("latin-1").strip() if raw[:6].isalnum() else "soon"}
-    transport = httpx.MockTransport(lambda _: httpx.Response(status, stream=httpx.ByteStream(raw), headers=headers))
+    headers = [("Retry-After", raw[:6].strip() if raw[:6].isalnum() else b"soon")]
+
+    class Answering(httpcore.AsyncConnectionInterface):
+        async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+            assert request.method == b"POST"
+            return httpcore.Response(status, headers=headers, content=raw)
 
     async def call() -> None:
-        async with httpx.AsyncClient(transport=transport) as http:
-            api_key = KnownSecrets().text("rk_tests.not-a-secret", SecretKind.API_KEY)
-            # A POST is not tried again, so nothing waits.
-            await MachineClient(http, "http://localhost", api_key).feedback({})
+        api_key = KnownSecrets().text("rk_tests.not-a-secret", SecretKind.API_KEY)
+        # A POST is not tried again, so nothing waits.
+        await MachineClient(Answering(), "http://localhost", api_key).feedback({})
 
     anyio.run(call)
 

@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-import httpx
-
 from r4_mcp.machine.client import MachineClient
+from r4_mcp.machine.connections import open_connections
 from r4_mcp.secret import KnownSecrets, SecretKind
 
 API_KEY: Final = "rk_test00000000.not-a-real-secret-000"
@@ -96,5 +95,5 @@ async def reset(service: Service, writer: asyncio.StreamWriter) -> None:
 @asynccontextmanager
 async def client(base_url: str) -> AsyncIterator[MachineClient]:
     """Open a client as the process wires it."""
-    async with httpx.AsyncClient(follow_redirects=False, trust_env=False, timeout=httpx.Timeout(None, connect=5)) as http:
-        yield MachineClient(http, base_url, KnownSecrets().text(API_KEY, SecretKind.API_KEY))
+    async with open_connections(base_url) as connections:
+        yield MachineClient(connections, base_url, KnownSecrets().text(API_KEY, SecretKind.API_KEY))

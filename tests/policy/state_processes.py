@@ -3,7 +3,8 @@
 Commands: ``audit FOLDER THREADS COUNT SIZE`` appends COUNT lines in each of THREADS threads. ``forever FOLDER SIZE`` appends
 until it is killed, and says so after each line. ``limited FOLDER BYTES`` appends until the system lets no file grow over BYTES,
 and says the errors. ``spend FOLDER LIMIT COUNT`` spends from an hour's budget and says how often it was within. ``show FOLDER
-NUMBER COUNT`` notes a field of its own and one of all processes as shown, COUNT times each.
+NUMBER COUNT`` notes a field of its own and one of all processes as shown, COUNT times each. ``reveal FOLDER`` spends and notes
+what a reveal does until it is killed, and says so after each.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Final
 
 from r4_mcp.errors import R4Error
 from r4_mcp.policy.audit import AuditEntry, AuditLog
-from r4_mcp.policy.budget import RevealBudget
+from r4_mcp.policy.budget import MAX_PER_HOUR, RevealBudget
 from r4_mcp.policy.exposure import ExposureLedger, Place
 
 OWNER: Final = ("http://localhost", "rk_tests")
@@ -87,6 +88,15 @@ def _show(folder: Path, number: int, count: int) -> None:
         ledger.shown(place(0))
 
 
+def _reveal(folder: Path) -> None:
+    budget = RevealBudget(folder / "state", OWNER, time.time, per_connection=KEEP_ALL, per_hour=MAX_PER_HOUR)
+    ledger = ExposureLedger(folder / "state", OWNER, time.time)
+    while True:
+        budget.charge()
+        ledger.shown(place(0))
+        _say("shown")
+
+
 def _say(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
@@ -101,6 +111,7 @@ def main(arguments: Sequence[str]) -> None:
         "limited": _limited,
         "spend": _spend,
         "show": _show,
+        "reveal": _reveal,
     }
     commands[command](Path(folder), *map(int, rest))
 

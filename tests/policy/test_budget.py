@@ -108,7 +108,7 @@ def test_a_charge_spends_whatever_is_left(folder: Path) -> None:
     assert spent_of(RevealBudget(folder, OWNER, Clock(), per_hour=5), 5) == 0
     assert spent_of(RevealBudget(folder, OWNER, Clock(NOW + HOUR), per_hour=5), 6) == 5
     RevealBudget(folder, OWNER, Clock(NOW + HOUR)).charge(10**9)
-    assert len(json.loads(path_in(folder).read_bytes())["spentAt"]) == MAX_PER_HOUR
+    assert json.loads(path_in(folder).read_bytes().splitlines()[-1])[1] == MAX_PER_HOUR
 
 
 @pytest.mark.parametrize("limits", [(0, 60), (20, 0)])
@@ -179,6 +179,11 @@ DAMAGES = {
     "a time before 1970": b'{"schema":1,"spentAt":[-1]}',
     "more members": b'{"schema":1,"spentAt":[],"reset":true}',
     "too large": b'{"schema":1,"spentAt":[' + b"1," * 40_000 + b"1]}",
+    "no end of the first line": b'{"schema":1,"spentAt":[]}',
+    "an event that is none": b'{"schema":1,"spentAt":[]}\n{}\n',
+    "an event of nothing": b'{"schema":1,"spentAt":[]}\n[1,0]\n',
+    "an event of the past": b'{"schema":1,"spentAt":[]}\n[-1,1]\n',
+    "half an event": b'{"schema":1,"spentAt":[]}\n[1]\n[1,1]\n',
 }
 
 

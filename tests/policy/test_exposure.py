@@ -164,7 +164,7 @@ def test_a_full_ledger_fits_into_its_file(folder: Path) -> None:
     full = {f"{'x' * 32} {number:024x}/{ITEM}/{FIELD}": row for number in range(MAX_ROWS)}
     open_ledger(folder).clear()
     document = {"schema": 1, "clearedAt": None, "shown": full, "used": full, "blocked": full}
-    path_in(folder).write_text(json.dumps(document))
+    path_in(folder).write_text(json.dumps(document) + "\n")
     open_ledger(folder).shown(TOKEN)
     found = open_ledger(folder).read()
     assert len(found.shown) <= MAX_ROWS
@@ -194,6 +194,10 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "a word that is none": lambda raw: raw.replace(b'"shown a', b'"Shown a'),
     "a count of zero": lambda raw: raw.replace(b",1]", b",0]"),
     "a number missing": lambda raw: raw.replace(b",1]", b"]"),
+    "an event that is none": lambda raw: raw + b"{}\n",
+    "an event of no table": lambda raw: raw + f'["hidden","shown {VAULT}",1]\n'.encode(),
+    "an event of a place that is none": lambda raw: raw + b'["shown","shown Production",1]\n',
+    "an event without its time": lambda raw: raw + f'["shown","shown {VAULT}"]\n'.encode(),
     "an object for a row": lambda raw: raw.replace(b"[", b'{"x":[').replace(b"]", b"]}"),
 }
 
