@@ -20,7 +20,7 @@ from r4_mcp.cli.guard import guard
 from r4_mcp.config import Settings, read_settings
 from r4_mcp.errors import ConfigurationError, FileAccessError
 from r4_mcp.machine.client import MachineClient
-from r4_mcp.machine.connections import Connections, open_connections
+from r4_mcp.machine.connections import Connections
 from r4_mcp.policy.admission import Parts
 from r4_mcp.policy.approvals import UsedApprovals, derived_key
 from r4_mcp.policy.audit import AuditLog
@@ -123,7 +123,9 @@ def local_settings(settings: Settings, known: KnownSecrets) -> tuple[Settings, E
 @asynccontextmanager
 async def open_service(settings: Settings, known: KnownSecrets) -> AsyncIterator[Service]:
     """Wire a configured service over HTTP; nothing configured gives a service that says so."""
-    async with open_connections(settings.base_url) as connections:
+    from r4_mcp.machine.pool import open_pool  # noqa: PLC0415 - the embedded vault starts without httpx
+
+    async with open_pool(settings.base_url) as connections:
         yield _wire(settings, known, connections, settings.base_url, settings.base_url)
 
 
@@ -134,7 +136,7 @@ async def open_local(settings: Settings, known: KnownSecrets) -> AsyncIterator[S
     Raises:
         ConfigurationError: Its folder can't be used.
     """
-    from r4_mcp.emulator.in_process import InProcess  # noqa: PLC0415 - as in local_settings
+    from r4_mcp.cli.in_process import InProcess  # noqa: PLC0415 - as in local_settings
 
     own, embedded = local_settings(settings, known)
     yield _wire(own, known, InProcess(embedded.app), EMBEDDED_URL, EMBEDDED_NAME)

@@ -4,7 +4,7 @@ What this file does not do: parse or believe a success body. It returns bytes; `
 
 Rules:
 1. The API key goes to the configured origin and nowhere else: every redirect is refused, no cookie is kept, and what
-   ``connections`` says holds.
+   ``pool`` says holds.
 2. Bodies are asked for and read uncompressed, streamed, and cut off at the endpoint's cap; a call has one total deadline.
    (A library's timeout is per read: a slow drip ran four times past it; 194 KB of gzip became 200 MB.)
 3. Only idempotent reads are tried again, three times at most, with full jitter, within the deadline.
@@ -18,14 +18,12 @@ from __future__ import annotations
 import json
 import random
 import re
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode, urlsplit
 
 import anyio
-import httpcore
 
 from r4_mcp import __version__
 from r4_mcp.errors import (
@@ -38,7 +36,7 @@ from r4_mcp.errors import (
     UnsupportedContentError,
 )
 from r4_mcp.machine import contract
-from r4_mcp.machine.connections import Connections
+from r4_mcp.machine.connections import Answer, Connections, Request
 from r4_mcp.machine.contract import API_KEY_HEADER, API_PREFIX, HOSTNAME_HEADER, Endpoint
 from r4_mcp.machine.refusals import refusal
 from r4_mcp.secret import Secret
@@ -52,8 +50,6 @@ _MAX_ERROR_BODY: Final = 16 * contract.KIB
 _TRIES: Final = 3
 _RETRY_STATUS: Final = frozenset({408, 429, 502, 503, 504})
 _BACKOFF_SECONDS: Final = 0.25
-_CONNECT_TIMEOUT: Final = {"timeout": {"connect": contract.CONNECT_SECONDS}}
-"""The others are off, because each call has one total deadline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +60,11 @@ class Received:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class _Request:
-    """A request that may be sent more than once; never shown, since it holds the API key.
-
-    Attributes:
-        endpoint: What it asks.
-        url: Where it goes.
-        headers: All of them but the content's length.
-        content: Its body; None for none.
-    """
-
-    endpoint: Endpoint
-    url: str
-    headers: list[tuple[bytes, bytes]]
-    content: bytes | None
-
-
 class MachineClient:
     """The machine API of one service, as one agent.
 
     Args:
-        connections: What carries requests: those of ``connections``, or an emulator in process.
+        connections: What carries requests: a ``pool``, or an emulator in process.
         base_url: Origin (and path prefix) of the service, without the API prefix.
         api_key: ``{accessKey}.{secret}``.
     """
@@ -235,18 +214,18 @@ class MachineClient:
     ) -> Received:
         """Make one call within its deadline, trying again where rule 3 allows."""
         url = self._base + path + (f"?{urlencode(query)}" if query else "")
-        content = None if body is None else json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+        content = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         # reveal: seen by the configured origin, whose header this is.
         sent = {**self._headers, API_KEY_HEADER: self._api_key.reveal(), **headers}
         if content is not None:
-            sent["Content-Type"] = "application/json"
-        request = _Request(endpoint, url, [(name.encode(), value.encode()) for name, value in sent.items()], content)
+            sent |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        request = Request(endpoint.method, url, sent, content)
         tries = _TRIES if endpoint.is_read else 1
         try:
             with anyio.fail_after(endpoint.seconds):
                 for attempt in range(1, tries + 1):
                     try:
-                        return await self._once(request, json_only=json_only)
+                        return await self._once(endpoint, request, json_only=json_only)
                     except (UnreachableError, ServiceError) as error:
                         if attempt == tries or not _is_passing(error):
                             raise
@@ -259,36 +238,21 @@ class MachineClient:
             ) from None
         raise AssertionError  # unreachable: the loop returns or raises
 
-    async def _once(self, request: _Request, *, json_only: bool) -> Received:
-        endpoint = request.endpoint
+    async def _once(self, endpoint: Endpoint, request: Request, *, json_only: bool) -> Received:
         try:
-            async with self._connections.stream(
-                endpoint.method, request.url, headers=request.headers, content=request.content, extensions=_CONNECT_TIMEOUT
-            ) as response:
-                headers = _headers(response)
-                self.service_date = headers.get("date", "")[:64] or None
-                if 300 <= response.status < 400:  # noqa: PLR2004 - the 3xx class of RFC 9110
+            async with self._connections.send(request) as answer:
+                self.service_date = answer.headers.get("date", "")[:64] or None
+                if 300 <= answer.status < 400:  # noqa: PLR2004 - the 3xx class of RFC 9110
                     raise RedirectRefusedError(f"{endpoint.method} {endpoint.path} was answered with a redirect")
-                is_success = 200 <= response.status < 300  # noqa: PLR2004 - the 2xx class
-                if json_only and is_success and not _is_json(headers):
+                is_success = 200 <= answer.status < 300  # noqa: PLR2004 - the 2xx class
+                if json_only and is_success and not _is_json(answer.headers):
                     raise UnsupportedContentError(f"{endpoint.method} {endpoint.path} was answered with content that is not JSON")
-                received = await _read_capped(endpoint, response, headers, is_success=is_success)
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, ssl.SSLError) as error:
-            # An SSLError as such is a broken record in the middle of an answer.
-            # from None: the library's errors hold the request, and with it the API key header.
-            raise UnreachableError(f"{endpoint.method} {endpoint.path}: {_problem(error)}") from None
+                received = await _read_capped(endpoint, answer, is_success=is_success)
+        except UnreachableError as error:
+            raise UnreachableError(f"{endpoint.method} {endpoint.path}: {error.message}") from None
         if not is_success:
-            raise refusal(endpoint, response.status, headers, received)
-        return Received(response.status, received)
-
-
-def _headers(response: httpcore.Response) -> dict[str, str]:
-    """Return the headers by their names in lower case; those of one name are joined, as RFC 9110, section 5.3, has it."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_value in response.headers:
-        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]}, {value}" if name in headers else value
-    return headers
+            raise refusal(endpoint, answer.status, answer.headers, received)
+        return Received(answer.status, received)
 
 
 def _is_json(headers: Mapping[str, str]) -> bool:
@@ -297,12 +261,12 @@ def _is_json(headers: Mapping[str, str]) -> bool:
     return not given or _JSON_TYPE.fullmatch(given.partition(";")[0].strip()) is not None
 
 
-async def _read_capped(endpoint: Endpoint, response: httpcore.Response, headers: Mapping[str, str], *, is_success: bool) -> bytes:
-    if headers.get("content-encoding", "identity") != "identity":
+async def _read_capped(endpoint: Endpoint, answer: Answer, *, is_success: bool) -> bytes:
+    if answer.headers.get("content-encoding", "identity") != "identity":
         raise ResponseTooLargeError(f"{endpoint.method} {endpoint.path} was answered compressed although identity was asked for")
     cap = endpoint.max_response if is_success else _MAX_ERROR_BODY
     received = bytearray()
-    async for chunk in response.aiter_stream():
+    async for chunk in answer.chunks:
         received += chunk
         if len(received) > cap:
             if not is_success:
@@ -313,12 +277,6 @@ async def _read_capped(endpoint: Endpoint, response: httpcore.Response, headers:
 
 def _is_passing(error: UnreachableError | ServiceError) -> bool:
     return isinstance(error, UnreachableError) or error.status in _RETRY_STATUS
-
-
-def _problem(error: Exception) -> str:
-    if isinstance(error, httpcore.ConnectError | httpcore.ConnectTimeout):
-        return "no connection to the service"
-    return "the connection broke"
 
 
 def _id(value: str) -> str:

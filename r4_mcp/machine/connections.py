@@ -1,43 +1,56 @@
-"""Connections to the service: pooled, checked against the public authorities, with nothing of the environment in them.
+"""What carries a request of the client: to a service by ``pool``, or to an emulator in this process.
 
-What this file does not do: make requests; ``client`` does.
-
-Rules:
-1. No proxy, no ``.netrc``, no certificate file and no key log of the environment takes part. (httpcore consults none of the first
-   two; Python's default TLS context would write the keys of a connection where SSLKEYLOGFILE says.)
-2. A certificate is checked against the authorities that ``certifi`` lists, for the name that was dialled.
+What this file does not do: carry one. It holds what both sides of that border have in common, so that a start which needs no
+network loads no HTTP library.
 """
 
 from __future__ import annotations
 
-import ssl
-from typing import Final
-
-import certifi
-import httpcore
-
-Connections = httpcore.AsyncConnectionPool | httpcore.AsyncConnectionInterface
-"""What requests go through: a pool, or one connection."""
-
-MAX_CONNECTIONS: Final = 32
-"""Requests that are under way at once; the others wait."""
-
-_IDLE_SECONDS: Final = 5.0
-"""Less than services keep an idle connection open, so that none is used that is about to be closed."""
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
 
 
-def open_connections(base_url: str) -> httpcore.AsyncConnectionPool:
-    """Return the pool for a service; nothing is dialled yet.
+@dataclass(frozen=True, slots=True, repr=False)
+class Request:
+    """A request that may be sent more than once; never shown, since it holds the API key.
 
-    Args:
-        base_url: The service's address; the authorities are read only where it is https.
+    Attributes:
+        method: As in RFC 9110.
+        url: Where it goes.
+        headers: All of them.
+        content: Its body; None for none.
     """
-    tls = public_authorities() if base_url.startswith("https:") else None
-    return httpcore.AsyncConnectionPool(ssl_context=tls, max_connections=MAX_CONNECTIONS, keepalive_expiry=_IDLE_SECONDS)
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    content: bytes | None
 
 
-def public_authorities() -> ssl.SSLContext:
-    """Return what certificates are checked with (rules 1 and 2); to read it takes tens of milliseconds."""
-    context = ssl.create_default_context(cafile=certifi.where())
-    context.keylog_filename = None  # type: ignore[assignment]  # how to switch it off; the stubs know only paths
-    return context
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """The beginning of an answer, whose body is still to be read.
+
+    Attributes:
+        status: HTTP status.
+        headers: By names in lower case; those of one name are joined by commas (RFC 9110, section 5.3).
+        chunks: The body as it comes, not uncompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
+
+
+class Connections(Protocol):
+    """Where requests go."""
+
+    def send(self, request: Request) -> AbstractAsyncContextManager[Answer]:
+        """Send a request; the answer is there, to be read or not, until the context ends.
+
+        Raises:
+            UnreachableError: On entering, or while the body is read: there is no connection, or it broke. Says which, and nothing
+                of the request.
+        """

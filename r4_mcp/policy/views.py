@@ -27,6 +27,9 @@ SHORT_FINGERPRINT: Final = 16
 
 def display(text: str, limit: int = MAX_DISPLAY) -> str:
     """Return vault text fit for a model: what can't be seen or is not assigned is escaped, and the length is capped."""
+    # Most texts are plain, and a listing has hundreds of them.
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
     shown = "".join(escaped(character) if is_invisible(character) else character for character in text[: limit + 1])
     return shown if len(text) <= limit and len(shown) <= 2 * limit else shown[:limit] + "…"
 

@@ -22,7 +22,6 @@ import anyio
 import httpcore
 
 from r4_mcp.errors import DeadlineExceededError, UnreachableError
-from r4_mcp.machine.connections import public_authorities
 from r4_mcp.secret import Secret
 from r4_mcp.sinks.addresses import Network
 from r4_mcp.sinks.answer import MAX_RECEIVED, Answer, Viewer, Withheld
@@ -119,6 +118,8 @@ class HttpSink:
             target=filled.target,
         )
         if self._tls is None and destination.scheme == "https":
+            from r4_mcp.machine.pool import public_authorities  # noqa: PLC0415 - a start without such a request needs no httpx
+
             self._tls = public_authorities()
         async with (
             httpcore.AsyncConnectionPool(ssl_context=self._tls, network_backend=backend, max_connections=1) as pool,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import anyio
-import httpcore
 
 from r4_mcp.core import served
 from r4_mcp.core.directory import advance, read_directory
@@ -34,6 +34,7 @@ from r4_mcp.errors import (
     VerificationError,
 )
 from r4_mcp.machine.client import MachineClient
+from r4_mcp.machine.connections import Answer, Request
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.references import parse_field_reference
 from r4_mcp.vault.trust_store import SCHEMA, TrustStore
@@ -83,12 +84,16 @@ def _reference(raw: bytes) -> None:
 
 def _error_answer(raw: bytes) -> None:
     status = STATUSES[len(raw) % len(STATUSES)]
-    headers = [("Retry-After", raw[:6].strip() if raw[:6].isalnum() else b"soon")]
+    headers = {"retry-after": raw[:6].strip().decode("latin-1") if raw[:6].isalnum() else "soon"}
 
-    class Answering(httpcore.AsyncConnectionInterface):
-        async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-            assert request.method == b"POST"
-            return httpcore.Response(status, headers=headers, content=raw)
+    async def body() -> AsyncIterator[bytes]:
+        yield raw
+
+    class Answering:
+        @asynccontextmanager
+        async def send(self, request: Request) -> AsyncIterator[Answer]:
+            assert request.method == "POST"
+            yield Answer(status, headers, body())
 
     async def call() -> None:
         api_key = KnownSecrets().text("rk_tests.not-a-secret", SecretKind.API_KEY)

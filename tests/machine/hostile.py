@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from r4_mcp.machine.client import MachineClient
-from r4_mcp.machine.connections import open_connections
+from r4_mcp.machine.pool import open_pool
 from r4_mcp.secret import KnownSecrets, SecretKind
 
 API_KEY: Final = "rk_test00000000.not-a-real-secret-000"
@@ -95,5 +95,5 @@ async def reset(service: Service, writer: asyncio.StreamWriter) -> None:
 @asynccontextmanager
 async def client(base_url: str) -> AsyncIterator[MachineClient]:
     """Open a client as the process wires it."""
-    async with open_connections(base_url) as connections:
+    async with open_pool(base_url) as connections:
         yield MachineClient(connections, base_url, KnownSecrets().text(API_KEY, SecretKind.API_KEY))

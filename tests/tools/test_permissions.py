@@ -14,8 +14,8 @@ from r4_mcp.emulator.fresh import new_id
 from r4_mcp.errors import PermissionDeniedError
 from r4_mcp.machine import contract
 from r4_mcp.machine.client import MachineClient
-from r4_mcp.machine.connections import open_connections
 from r4_mcp.machine.contract import ALL_ENDPOINTS, Endpoint, Level, Permission
+from r4_mcp.machine.pool import open_pool
 from r4_mcp.policy.needs import NEEDS
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.server.explain import explain
@@ -62,7 +62,7 @@ async def refused(world: World, endpoint: Endpoint, vault: str, item: str) -> Pe
     known = KnownSecrets()
     members = world.agent_members()
     api_key = known.text(f"{members['accessKey']}.{members['accessSecret']}", SecretKind.API_KEY)
-    async with open_connections(world.base_url) as connections:
+    async with open_pool(world.base_url) as connections:
         with pytest.raises(PermissionDeniedError) as raised:
             await CALLS[endpoint](MachineClient(connections, world.base_url, api_key), vault, item)
     return raised.value

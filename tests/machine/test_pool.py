@@ -1,4 +1,4 @@
-"""Connections: what the environment says plays no part."""
+"""The pool: what the environment says plays no part."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from r4_mcp.machine.connections import public_authorities
+from r4_mcp.machine.pool import public_authorities
 
 from .hostile import client, reply, serving
 
