@@ -116,6 +116,7 @@ def local_settings(settings: Settings, known: KnownSecrets) -> tuple[Settings, E
         home=settings.home,
         trust_store=settings.trust_store,
         trust=settings.trust,
+        own_files=(*own.own_files, *settings.own_files),
     )
     return own, embedded
 
@@ -202,7 +203,7 @@ def _wire(settings: Settings, known: KnownSecrets, connections: Connections, bas
         bindings=None if runtime is None else open_bindings(settings, runtime.owner),
         # Kept while the operator's networks stay the same, with what it has read of the system's certificates.
         http=lru_cache(maxsize=1)(HttpSink),
-        own_files=(settings.home, settings.policy, settings.trust_store),
+        own_files=settings.own_files,
     )
     gate = Gate(parts)
     dispatch = Dispatch(gate, known, egress, settings.switches, oversight, policy.current)

@@ -80,6 +80,7 @@ class Settings:
         policy: The operator's policy file.
         policy_named: Whether R4_POLICY named it, so that it must be there.
         problems: Why the server can't serve yet, in the order in which they should be solved.
+        own_files: All that this program is told by or remembers in: folders, and files that are there or not yet.
     """
 
     base_url: str
@@ -96,6 +97,7 @@ class Settings:
     policy_named: bool
     profile: str | None
     problems: tuple[ConfigurationError, ...]
+    own_files: tuple[Path, ...]
 
 
 def read_settings(
@@ -136,6 +138,9 @@ def read_settings(
     if agent.api_key is None and not problems:
         problems.append(NotConfiguredError("no API key is configured", next_step=_HOW_TO_CONFIGURE))
     store = environment.get("R4_TRUST_STORE_PATH")
+    trust_store = Path(store).expanduser() if store else (agent.profile.folder if agent.profile else home) / TRUST_STORE
+    policy = Path(environment["R4_POLICY"]).expanduser() if environment.get("R4_POLICY") else home / "policy.toml"
+    named = tuple(Path(environment[name]).expanduser() for name in _PATHS if environment.get(name))
     return Settings(
         base_url=_base_url(environment, agent, problems),
         api_key=agent.api_key,
@@ -143,17 +148,18 @@ def read_settings(
         key_source=agent.key_source,
         project_id=_project_id(environment, agent, problems),
         home=home,
-        trust_store=Path(store).expanduser() if store else (agent.profile.folder if agent.profile else home) / TRUST_STORE,
+        trust_store=trust_store,
         trust=TrustPolicy(
             mode=_choice(environment, "R4_SIGNER_TRUST", SignerTrust.TOFU, SignerTrust.PINNED, problems),
             checkpoints=_choice(environment, "R4_CHECKPOINTS", CheckpointMode.REQUIRE, CheckpointMode.REQUIRE, problems),
         ),
         index_seconds=_index_seconds(environment, problems),
         switches=read_switches(environment),
-        policy=Path(environment["R4_POLICY"]).expanduser() if environment.get("R4_POLICY") else home / "policy.toml",
+        policy=policy,
         policy_named=bool(environment.get("R4_POLICY")),
         profile=None if agent.profile is None else agent.profile.name,
         problems=tuple(problems),
+        own_files=(home, trust_store, policy, *named, *(() if agent.profile is None else (agent.profile.folder,))),
     )
 
 

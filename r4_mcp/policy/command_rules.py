@@ -98,6 +98,12 @@ class CommandTemplate:
         return any(ids[: len(listed)] == listed for listed in self.secrets)
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """What it runs or may load from: its folder, its program's, and each fixed argument that is an absolute path."""
+        fixed = [part for part in self.argv[1:] if isinstance(part, str) and part.startswith("/")]
+        return (self.folder, str(self.argv[0]).rpartition("/")[0] or "/", *fixed)
+
+    @property
     def form(self) -> str:
         """How it is called, in one line: free positions by their patterns."""
         argv: list[JsonIn] = [{"pattern": part.pattern.pattern} if isinstance(part, Free) else part for part in self.argv]

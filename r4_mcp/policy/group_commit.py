@@ -69,11 +69,14 @@ class GroupCommit(Generic[RequestT, AnswerT]):
         return group.outcome[number]
 
     async def _lead(self, group: _Group[RequestT, AnswerT]) -> None:
-        async with self._turn:
-            self._open = None
-            try:
+        try:
+            async with self._turn:
+                self._open = None
                 group.outcome = await anyio.to_thread.run_sync(self._work, group.requests)
-            except R4Error as error:
-                group.outcome = error
-            finally:
-                group.done.set()
+        except R4Error as error:
+            group.outcome = error
+        finally:
+            # Also where a cancellation came that no scope shields from: nobody may join what nobody leads.
+            if self._open is group:
+                self._open = None
+            group.done.set()

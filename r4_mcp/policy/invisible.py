@@ -10,6 +10,7 @@ from typing import Final
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _LAYOUT: Final = frozenset("\n\r\t")
+_RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
 _BLANK: Final = (
     (0x034F, 0x034F),  # combining grapheme joiner
     (0x115F, 0x1160),  # Hangul fillers
@@ -45,4 +46,14 @@ def visible(text: str) -> str:
     """Return a text of several lines so that all of it can be seen; its line breaks and tabs stay as they are."""
     return "".join(
         escaped(character) if is_invisible(character) and character not in _LAYOUT else character for character in text
+    )
+
+
+def unmistakable(text: str) -> str:
+    """Return a text whose order and blanks are certain: what is written from right to left is escaped, and so are odd spaces."""
+    if text.isascii():
+        return text
+    return "".join(
+        escaped(character) if is_odd_space(character) or unicodedata.bidirectional(character) in _RIGHT_TO_LEFT else character
+        for character in text
     )

@@ -24,7 +24,7 @@ from r4_mcp.core.encoding import JsonIn, compact_json
 from r4_mcp.errors import DeniedError, InvalidArgumentError, ProgramError
 from r4_mcp.policy import outcomes
 from r4_mcp.policy.command_rules import CommandTemplate, ShownOutput
-from r4_mcp.policy.invisible import visible
+from r4_mcp.policy.invisible import unmistakable, visible
 from r4_mcp.policy.model import Action, Verdict
 from r4_mcp.policy.rules import Decision
 from r4_mcp.policy.use_rules import Sink
@@ -118,7 +118,8 @@ class CommandUses(Uses):
         self._call.pattern = template.name
         seconds = template.seconds if draft.timeout is None else min(draft.timeout, template.seconds)
         # The whole of it, and where: nobody says yes to what is cut off.
-        about = f"in this command, in {template.folder}, for at most {seconds} seconds? {display(draft.whole(), _NEVER_CUT)}"
+        whole = display(draft.whole(), _NEVER_CUT)
+        about = f"in this command, in {template.folder}, for at most {seconds} seconds? {unmistakable(whole)}"
         self._confirm(wanted, about, f"{template.folder} {seconds} {draft.whole()}")
         async with self._parts.programs:
             await self._note(wanted, Sink.RUN_COMMAND, template.name)
@@ -163,7 +164,16 @@ class CommandUses(Uses):
 def _masker(wanted: Sequence[Wanted], values: Mapping[str, Secret[str]], output: ShownOutput) -> Masker | None:
     """Return what masks the output; None where none is shown (rule 4)."""
     withheld = output is ShownOutput.EXIT_CODE or any(one.is_one_time or not is_maskable(values[one.text]) for one in wanted)
-    return None if withheld else Masker({one.found.reference: values[one.text] for one in wanted})
+    if withheld:
+        return None
+    # By ids where two are called alike: none of them may go unmasked.
+    named = [one.found.reference for one in wanted]
+    return Masker(
+        {
+            one.found.reference if named.count(one.found.reference) == 1 else write_reference(*one.ids): values[one.text]
+            for one in wanted
+        }
+    )
 
 
 async def _watch(command: Command, masker: Masker | None) -> outcomes.ProgramAnswer:

@@ -9,8 +9,8 @@ Rules:
 2. Of the listed folders that a path lies below, the innermost counts: so a folder inside another can be given less. It is found
    by its names, and must be the one that the path really leads to, since names may be written in several ways. A relative path
    has a meaning only where all that is listed is one folder.
-3. What this program is told by and remembers in is never written to, whatever is listed: who may fill a vault could else write
-   the policy.
+3. What this program is told by and remembers in is never written to, whatever is listed, nor where a listed command works or
+   lies: who may fill a vault could else write the policy, or what that command does.
 4. The path is shown again, so it holds no secret: neither one that was read a moment ago nor one of those that go into the file,
    with which it is compared before that is written. The names are for the file, and for the person who is asked.
 5. One-time codes go into no file: they are stale in seconds, and their seed is never shown.
@@ -40,7 +40,7 @@ from r4_mcp.errors import (
 from r4_mcp.policy import outcomes
 from r4_mcp.policy.file_rules import FileFormat, FileRoot
 from r4_mcp.policy.file_text import root_line
-from r4_mcp.policy.invisible import is_invisible
+from r4_mcp.policy.invisible import is_invisible, unmistakable
 from r4_mcp.policy.model import Action, Verdict
 from r4_mcp.policy.rules import Decision
 from r4_mcp.policy.use_rules import Sink
@@ -96,8 +96,8 @@ class FileDraft:
                 check_name(name)
         if len(self.whole(self.path)) > MAX_FILE:
             raise InvalidArgumentError(f"path and entries have more than {MAX_FILE} characters; nothing was written")
-        if any(map(is_invisible, self.path)):
-            raise InvalidArgumentError("path holds a character that can't be seen; nothing was written")
+        if any(map(is_invisible, self.path)) or not self.path or self.path.endswith("/"):
+            raise InvalidArgumentError("path is no path of a file, or holds a character that can't be seen; nothing was written")
 
     def whole(self, path: str) -> str:
         """Return all of it, references and not values, as compact JSON.
@@ -134,7 +134,9 @@ class FileUses(Uses):
         roots = self._roots_of(draft, listed)
         folder = Path(roots[0].path)
         path = folder / draft.path
-        await anyio.to_thread.run_sync(_require_place, path, folder, {root.path for root in listed}, self._parts.own_files)
+        own = (*self._parts.own_files, *(Path(place) for command in self._parts.policy().commands for place in command.places))
+        require_place = partial(_require_place, path, folder, {root.path for root in listed}, own)
+        await anyio.to_thread.run_sync(require_place)
         shown = {"path": str(path.relative_to(folder))}
         # Not by the names themselves: one may be the secret.
         names = {f"entries, name {number}": name for number, name in enumerate(draft.entries, 1)}
@@ -143,13 +145,17 @@ class FileUses(Uses):
         wanted = await self._want(runtime, draft.entries.values(), Sink.WRITE_SECRET_FILE)
         self._require_listed(roots, wanted)
         whole = draft.whole(str(path))
-        self._confirm(wanted, f"in this file, where whoever can read it sees them? {display(whole, _NEVER_CUT)}", whole)
+        self._confirm(
+            wanted, f"in this file, where whoever can read it sees them? {unmistakable(display(whole, _NEVER_CUT))}", whole
+        )
         await self._note(wanted, Sink.WRITE_SECRET_FILE, str(path))
         values = {one.text: await self._open(runtime, one) for one in wanted}
         # The folder is the operator's word: a value that stands in it gives nothing away there.
         self._parts.known.publish([roots[0].path])
         await self._admission.screen(shown)
         entries = {name: values[text] for name, text in draft.entries.items()}
+        # Once more: what was not there before may have been made since, by this very call.
+        await anyio.to_thread.run_sync(require_place)
         write = partial(write_secret_file, folder, draft.path, _FORMATS[draft.form], entries, replaces=draft.replaces)
         written = await anyio.to_thread.run_sync(write)
         return outcomes.SecretFile(str(written.path))
@@ -201,8 +207,11 @@ def _require_place(path: Path, folder: Path, listed: Iterable[str], own: Iterabl
         reason = os.strerror(error.errno) if error.errno else "unknown reason"
         step = "Choose another path, or ask the operator to make the folder."
         raise FileAccessError(f"the path can't be looked at: {reason}", next_step=step) from None
-    if any(os.path.samestat(one, other) for one in ours for other in around):
-        raise SecretFileRefusedError("the path lies among this program's own files; nothing was written")
+    # By their names as well: a file of ours that is not there yet must not be made by others.
+    named = {Path(os.path.realpath(one)) for one in own}
+    if named & {real, *real.parents} or any(os.path.samestat(one, other) for one in ours for other in around):
+        message = "the path lies among this program's own files, or where a listed command works or lies; nothing was written"
+        raise SecretFileRefusedError(message)
     inner = next((one for one in around if any(os.path.samestat(one, other) for other in folders)), None)
     if inner is None or not os.path.samestat(inner, chosen):
         raise SecretFileRefusedError("the path leads out of its folder, or into another that is listed; nothing was written")

@@ -19,6 +19,7 @@ import anyio
 
 from r4_mcp.errors import DestinationRefusedError, InvalidArgumentError
 from r4_mcp.policy import outcomes
+from r4_mcp.policy.invisible import unmistakable
 from r4_mcp.policy.model import Action
 from r4_mcp.policy.use_request import MAX_DRAFT, RequestDraft, http_answer
 from r4_mcp.policy.use_rules import OpenPlace, Sink
@@ -71,7 +72,7 @@ class HttpUses(Uses):
         wanted = await self._want(runtime, request.references, Sink.HTTP_REQUEST, request.destination.host)
         proofs = {one.text: await self._covered(runtime, one, request) for one in wanted}
         # The whole of it: nobody says yes to what is cut off.
-        about = f"in this request? {display(draft.whole(), _NEVER_CUT)}"
+        about = f"in this request? {unmistakable(display(draft.whole(), _NEVER_CUT))}"
         self._confirm(wanted, about, draft.whole())
         await self._note(wanted, Sink.HTTP_REQUEST, request.destination.authority)
         uses = {one.text: Use(await self._open(runtime, one), proofs[one.text], is_one_time=one.is_one_time) for one in wanted}

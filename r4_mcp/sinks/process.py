@@ -8,7 +8,7 @@ Rules:
    for a deadline, SIGKILL for what is left. Who leaves the group, as daemons do, escapes; but not with our pipes.
 3. The group is killed before its leader is reaped: only then can the number of the group not belong to others by now.
 4. Output goes through a masking ``Output``, or nowhere. What came before a deadline or a kill may end in half a value, and is
-   told to be cut.
+   told to be cut; also where only a child was killed, after a moment to come to its end.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ SMALL_ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType({"PATH": "/usr/lo
 DEADLINE_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 2.0
 """Between SIGTERM and SIGKILL at a deadline."""
+SETTLE_SECONDS: Final = 0.25
+"""For output to come to its end once the program did; who still writes then is killed, and its output told to be cut."""
 DRAIN_SECONDS: Final = 1.0
 """For output that is still in the pipes once the group is gone; who escaped with a pipe is not waited for any longer."""
 REAP_SECONDS: Final = 5.0
@@ -125,8 +127,10 @@ async def run(command: Command, stdout: Output | None = None, stderr: Output | N
 async def _attend(
     process: subprocess.Popen[bytes], watch: int | None, seconds: float, stdin: bytes | None, outputs: Mapping[int, Output | None]
 ) -> tuple[bool, frozenset[int]]:
-    """Feed, read and wait until the group is killed; return whether it was late, and which outputs came to their end."""
+    """Feed, read and wait until the group is killed; return whether it was late, and which outputs came to their end before."""
     at_end: set[int] = set()
+    settled = anyio.Event()
+    watched = {number for number, output in outputs.items() if output is not None}
 
     async def read(number: int, pipe: IO[bytes], output: Output) -> None:
         while True:
@@ -134,6 +138,8 @@ async def _attend(
             chunk = os.read(pipe.fileno(), _CHUNK)
             if not chunk:
                 at_end.add(number)
+                if at_end == watched:
+                    settled.set()
                 return
             output.feed(chunk)
 
@@ -152,10 +158,15 @@ async def _attend(
                 _kill(process, signal.SIGTERM)
                 with anyio.move_on_after(GRACE_SECONDS):
                     await _ended(process, watch)
+            if watched:
+                with anyio.move_on_after(SETTLE_SECONDS):
+                    await settled.wait()
+            # What a killed program had not written yet is missing, perhaps the end of a value.
+            whole = frozenset(at_end)
             _kill(process, signal.SIGKILL)
             readers.cancel_scope.deadline = anyio.current_time() + DRAIN_SECONDS
         tasks.cancel_scope.cancel()
-    return limit.cancelled_caught, frozenset(at_end)
+    return limit.cancelled_caught, whole
 
 
 def _environment(command: Command) -> dict[bytes, bytes]:

@@ -52,7 +52,7 @@ _REQUESTS: Final = 12
 """Cancelled calls of each tool and era, and the last request at which one is."""
 
 _CHEAP: Final = frozenset({"right", "requests"})
-_WAYS: Final = 12
+_WAYS: Final = 8
 """Families that the bounded sweep plays whole, and how many ways to get arguments wrong it plays for each tool."""
 
 _WRITERS: Final = frozenset(tool.name for tool in ALL_TOOLS if tool.writes) | {"report_gap"}

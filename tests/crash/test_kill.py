@@ -28,8 +28,8 @@ from .invariants import Remembered, leftovers, remembered_on_disk, require_not_b
 from .small_world import SmallWorld
 from .victims import NEW, VALUE
 
-ROUNDS: Final = 50
-ROUNDS_SECONDS: Final = 60.0
+ROUNDS: Final = 30
+ROUNDS_SECONDS: Final = 20.0
 FEWEST_ROUNDS: Final = 12
 """Done whatever they cost; fewer show nothing."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from threading import Event
 
@@ -95,3 +96,20 @@ async def test_a_cancelled_call_takes_nobody_along(cancelled: int) -> None:
     assert answers.keys() >= {0, 1, 2, 3} - {cancelled}
     assert all(answer == 2 * number for number, answer in answers.items())
     assert await group.submit(9) == 18
+
+
+async def test_a_leader_that_is_taken_away_leaves_nobody_waiting() -> None:
+    """A cancellation of asyncio's own knows no shield. It comes while the leader waits for its turn; the next call is served."""
+    writes = Writes()
+    writes.go_on.clear()
+    group = GroupCommit(writes)
+    first = asyncio.ensure_future(group.submit(1))
+    await asyncio.sleep(0.05)
+    leader = asyncio.ensure_future(group.submit(2))
+    await asyncio.sleep(0.05)
+    leader.cancel()
+    await asyncio.wait([leader])
+    writes.go_on.set()
+    with anyio.fail_after(10):
+        assert (await first, await group.submit(3)) == (2, 6)
+    assert leader.cancelled()

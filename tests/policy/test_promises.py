@@ -17,6 +17,7 @@ from r4_mcp.errors import InvalidArgumentError
 from r4_mcp.policy import outcomes, views
 from r4_mcp.policy.cursors import Cursors
 from r4_mcp.policy.drafts import Alphabet, Generate, NewField, NewItem, check_item, check_name, check_websites, generate
+from r4_mcp.policy.invisible import unmistakable
 from r4_mcp.policy.views import MAX_DISPLAY, display
 from r4_mcp.secret import HIDDEN, KnownSecrets, Secret, SecretKind
 from r4_mcp.tools import ALL_TOOLS
@@ -246,3 +247,9 @@ def test_a_cursor_has_one_spelling(listing: str) -> None:
 def test_blank_letters_are_escaped(text: str) -> None:
     """Characters that show nothing although they count as letters, marks or symbols could carry hidden text."""
     assert display(f"a{text}b") == f"a\\u{{{ord(text):x}}}b"
+
+
+def test_what_a_person_is_asked_has_one_order_and_plain_blanks() -> None:
+    """Blanks that push the end out of sight, and letters that turn the order round, are escaped."""
+    assert unmistakable("deploy --stage live \u00e9") == "deploy --stage live \u00e9"
+    assert unmistakable("a\u3000b\u2003c\u05d0\u0661") == "a\\u{3000}b\\u{2003}c\\u{5d0}\\u{661}"

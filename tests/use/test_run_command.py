@@ -171,6 +171,21 @@ async def test_a_fork_that_outlives_its_parent_is_killed(there: Quay) -> None:
     assert time.monotonic() - started < GONE_SECONDS
 
 
+async def test_what_a_killed_child_was_writing_is_told_to_be_cut(there: Quay) -> None:
+    """The program ends well, and a child of it is killed with half a value written."""
+    argv = there.program(
+        "import time\n"
+        "ready = os.pipe()\n"
+        "if os.fork() == 0:\n"
+        "    os.write(1, os.environ['T'][:9].encode()); os.write(ready[1], b'.'); time.sleep(60)\n"
+        "os.read(ready[0], 1)"
+    )
+    there.allow(there.template(argv))
+    async with in_memory(there.world.environment) as door:
+        answer = await door.ok("run_command", argv=argv, env={"T": ref("Token")})
+    assert (answer["exit_code"], answer["stdout"], answer["shown"]) == (0, "", "cut")
+
+
 async def test_twenty_at_once_run_a_few_at_a_time(there: Quay) -> None:
     """Each has its own answer, and no more than the bound are alive together."""
     running = there.folder / "running"

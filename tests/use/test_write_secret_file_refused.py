@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,7 +135,9 @@ async def test_a_folder_inside_another_is_found_by_any_name(desk: Desk, tmp_path
     assert desk.files() == ["a.env"]
 
 
-@pytest.mark.parametrize("way", ["its home", "above its home", "a link to its home", "its policy elsewhere"])
+@pytest.mark.parametrize(
+    "way", ["its home", "above its home", "a link to its home", "its policy elsewhere", "its agent file", "a trust store to come"]
+)
 async def test_what_the_program_is_told_by_is_never_written(way: str, desk: Desk, tmp_path: Path) -> None:
     """Whoever may fill a vault could else write the policy, or what was verified; listed or not, by any name."""
     home, environment = desk.world.home, desk.world.environment
@@ -144,18 +147,55 @@ async def test_what_the_program_is_told_by_is_never_written(way: str, desk: Desk
         "above its home": (home.parent, f"{home.name}/state/new.env"),
         "a link to its home": (tmp_path / "link", "policy.toml"),
         "its policy elsewhere": (desk.folder, "policy.toml"),
+        "its agent file": (desk.folder, "agent.json"),
+        "a trust store to come": (desk.folder, "trust.json"),
     }[way]
     desk.allow(desk.root(listed))
     if way == "its policy elsewhere":
         text = write_private(desk.folder / "policy.toml", "\n".join((desk.root(listed), POLICY)))
         environment = {**environment, "R4_POLICY": str(text)}
-    before = (listed / path).read_bytes() if path == "policy.toml" else None
+    if way == "its agent file":
+        agent = desk.folder / path
+        shutil.copy2(environment["R4_CONFIG"], agent)
+        environment = {**environment, "R4_CONFIG": str(agent)}
+    if way == "a trust store to come":
+        environment = {**environment, "R4_TRUST_STORE_PATH": str(desk.folder / path)}
+    before = (listed / path).read_bytes() if path in {"policy.toml", "agent.json"} else None
     async with in_memory(environment) as door:
         told = await door.refused("write_secret_file", "secret_file_refused", **write(path, "raw", replace=True))
         assert "own files" in told["message"]
         assert (await door.ok("exposure"))["used"] == []
     assert before is None or (listed / path).read_bytes() == before
     assert not (home / "state" / "new.env").exists()
+
+
+@pytest.mark.parametrize("path", ["deploy.py", "bin/helper.py", "work/settings.env"])
+async def test_what_a_listed_command_runs_is_never_written(path: str, desk: Desk) -> None:
+    """Its program, what lies beside that, a script among its arguments, and the folder where it works."""
+    for folder in ("bin", "work"):
+        (desk.folder / folder).mkdir()
+    (desk.folder / "deploy.py").write_text("print('old')")
+    argv = json.dumps([str(desk.folder / "bin" / "run"), str(desk.folder / "deploy.py")])
+    command = (
+        f'[[run_command.allow]]\nname = "deploy"\nargv = {argv}\nfolder = "{desk.folder / "work"}"\n'
+        f'secrets = ["r4://{desk.vault_id}"]\nenv = ["T"]\n'
+    )
+    desk.allow(desk.root(), command)
+    async with in_memory(desk.world.environment) as door:
+        told = await door.refused("write_secret_file", "secret_file_refused", **write(path, "raw", replace=True))
+        assert "a listed command" in told["message"]
+        await door.ok("write_secret_file", **write("beside.env"))
+    assert desk.files() == ["beside.env", "deploy.py"]
+    assert desk.content("deploy.py") == "print('old')"
+
+
+@pytest.mark.parametrize("path", ["", "a.env/", "a\u200b.env"])
+async def test_a_path_that_is_none_is_refused_before_anything_is_opened(path: str, desk: Desk) -> None:
+    """What is refused afterwards has cost a use, and could be asked again and again."""
+    async with in_memory(desk.world.environment) as door:
+        await door.refused("write_secret_file", "invalid_argument", **write(path))
+        assert (await door.ok("exposure"))["used"] == []
+    assert desk.files() == []
 
 
 async def test_path_and_names_hold_no_secret(desk: Desk) -> None:
