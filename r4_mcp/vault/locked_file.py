@@ -138,7 +138,12 @@ class LockedFile:
                 os.fsync(descriptor)
         except OSError as error:
             with suppress(OSError):
-                os.truncate(self.path, whole)
+                # Not by the path alone: it could be a link by now.
+                descriptor = os.open(self.path, flags)
+                try:
+                    os.ftruncate(descriptor, whole)
+                finally:
+                    os.close(descriptor)
             raise self._problem(error) from None
 
     def set_aside(self, suffix: str) -> Path:

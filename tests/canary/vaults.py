@@ -145,7 +145,7 @@ def plant(folder: Path) -> Planted:
         vault_id = operator.create_vault(vault, classification)
         operator.create_items(vault_id, [_item(vault, item, values, known) for item in items])
         operator.grant(credentials.agent_id, vault_id, level)
-    listed = f'[[run_command.allow]]\nname = "dump"\nargv = {json.dumps(DUMP)}\nfolder = "/"\nstdin = true\nenv = ["CANARY"]\n'
+    listed = f'[[run_command.allow]]\nname = "dump"\nargv = {json.dumps(DUMP)}\nfolder = "/usr"\nstdin = true\nenv = ["CANARY"]\n'
     listed += f'secrets = ["r4://{operator.vaults()[CANARIES]}"]\n'
     listed += f'[[write_secret_file.root]]\npath = "{folder / "files"}"\nvault = "{operator.vaults()[CANARIES]}"\n'
     write_private(folder / "home" / "policy.toml", f"[http_request]\nloopback_http = true\n{listed}")

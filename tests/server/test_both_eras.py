@@ -92,7 +92,7 @@ async def drive(door: Door, home: Path) -> dict[str, dict[str, Any]]:
     results["update_item"] = await door.ok("update_item", reference=item, fields=changes)
     results["read_secret"] = await door.ok("read_secret", reference=item, reason="era test")
     assert results["read_secret"]["value"] == "era password, not short"
-    lists = '[[run_command.allow]]\nname = "true"\nargv = ["/bin/true"]\nfolder = "/"\nenv = ["TOKEN"]\n'
+    lists = '[[run_command.allow]]\nname = "true"\nargv = ["/bin/true"]\nfolder = "/usr"\nenv = ["TOKEN"]\n'
     lists += f'secrets = ["r4://{results["create_vault"]["id"]}"]\n'
     (home.parent / "files").mkdir()
     lists += f'[[write_secret_file.root]]\npath = "{home.parent / "files"}"\nvault = "{results["create_vault"]["id"]}"\n'
