@@ -38,7 +38,8 @@ def tell_by_sync(lie: Lie, asked: Asked) -> Answer:
     given, honest = lie(asked), asked.honest()
     if given != honest or not isinstance(honest.body, dict) or honest.status >= _REFUSED:
         return given
-    lied, true = _vaults(asked, lie), _vaults(asked, None)
+    page = _Page(asked)
+    lied, true = page.vaults(lie), page.vaults(None)
     if lied is None or lied == true:
         return honest
     told: list[Json] = [*lied]
@@ -47,72 +48,87 @@ def tell_by_sync(lie: Lie, asked: Asked) -> Answer:
 
 def singles(asked: Asked) -> Iterator[Asked]:
     """Yield the single requests that a sync answers, each answered truthfully."""
-    for line in _rows(_body(asked, None, LIST_VAULTS), "vaults"):
+    page = _Page(asked)
+    for line in _rows(page.body(None, LIST_VAULTS), "vaults"):
         vault_id = str(line["id"])
         for endpoint in (GET_DIRECTORY, LIST_ITEMS):
-            yield _single(asked, endpoint, vault_id=vault_id)
-        for item in _rows(_body(asked, None, LIST_ITEMS, vault_id=vault_id), "items"):
-            yield _single(asked, GET_ITEM, vault_id=vault_id, item_id=str(item["id"]))
+            yield page.single(endpoint, vault_id=vault_id)
+        for item in _rows(page.body(None, LIST_ITEMS, vault_id=vault_id), "items"):
+            yield page.single(GET_ITEM, vault_id=vault_id, item_id=str(item["id"]))
 
 
-def _vaults(asked: Asked, lie: Lie | None) -> list[dict[str, Json]] | None:
-    listed, true = (_rows(_body(asked, one, LIST_VAULTS), "vaults") for one in (lie, None))
-    if len(listed) < len(true):
-        return None
-    vaults = []
-    # A vault that is listed beyond the true ones is an invented one.
-    for line, true_line in zip(listed, [*true, *listed[len(true) :]], strict=True):
-        entry = _vault(asked, lie, line, true_line)
-        if entry is None:
+class _Page:
+    """One page, truthful or lied: what it needs is asked for once.
+
+    Args:
+        asked: The sync request.
+    """
+
+    def __init__(self, asked: Asked) -> None:
+        self._asked = asked
+        self._singles: dict[tuple[str, ...], Asked] = {}
+
+    def single(self, endpoint: Endpoint, **path: str) -> Asked:
+        """Return a single request, which keeps its truthful answer."""
+        named = (endpoint.path, *path.values())
+        if named not in self._singles:
+            incoming = replace(self._asked.incoming, path=path, query={}, body=b"")
+            self._singles[named] = replace(self._asked, route=_ROUTES[endpoint], incoming=incoming)
+        return self._singles[named]
+
+    def body(self, lie: Lie | None, endpoint: Endpoint, **path: str) -> dict[str, Json] | None:
+        """Return what is answered to a single request; None for a refusal."""
+        single = self.single(endpoint, **path)
+        reply = single.honest() if lie is None else lie(single)
+        if not isinstance(reply, Reply) or reply.status >= _REFUSED or not isinstance(reply.body, dict):
             return None
-        vaults.append(entry)
-    return vaults
+        return reply.body
 
+    def vaults(self, lie: Lie | None) -> list[dict[str, Json]] | None:
+        """Return the vaults of the page; None where the lie has no place in one."""
+        listed, true = (_rows(self.body(one, LIST_VAULTS), "vaults") for one in (lie, None))
+        if len(listed) < len(true):
+            return None
+        vaults = []
+        # A vault that is listed beyond the true ones is an invented one.
+        for line, true_line in zip(listed, [*true, *listed[len(true) :]], strict=True):
+            entry = self._vault(lie, line, true_line)
+            if entry is None:
+                return None
+            vaults.append(entry)
+        return vaults
 
-def _vault(asked: Asked, lie: Lie | None, line: dict[str, Json], true_line: dict[str, Json]) -> dict[str, Json] | None:
-    vault_id = str(true_line["id"])
-    directory = _body(asked, lie, GET_DIRECTORY, vault_id=vault_id)
-    listing = _body(asked, lie, LIST_ITEMS, vault_id=vault_id)
-    if directory is None or listing is None:
-        return None
-    if line == true_line:
-        line = {**line, "name": listing.get("vaultName"), "dataClassification": listing.get("dataClassification")}
-    items: list[Json] = [_item(asked, lie, vault_id, item) for item in _rows(listing, "items")]
-    return {
-        "vault": line,
-        "wrappedKey": None,
-        "directory": directory,
-        "summaryCheckpoint": listing.get("summaryCheckpoint"),
-        "items": items,
-    }
+    def _vault(self, lie: Lie | None, line: dict[str, Json], true_line: dict[str, Json]) -> dict[str, Json] | None:
+        vault_id = str(true_line["id"])
+        directory = self.body(lie, GET_DIRECTORY, vault_id=vault_id)
+        listing = self.body(lie, LIST_ITEMS, vault_id=vault_id)
+        if directory is None or listing is None:
+            return None
+        if line == true_line:
+            line = {**line, "name": listing.get("vaultName"), "dataClassification": listing.get("dataClassification")}
+        items: list[Json] = [self._item(lie, vault_id, item) for item in _rows(listing, "items")]
+        return {
+            "vault": line,
+            "wrappedKey": None,
+            "directory": directory,
+            "summaryCheckpoint": listing.get("summaryCheckpoint"),
+            "items": items,
+        }
 
-
-def _item(asked: Asked, lie: Lie | None, vault_id: str, listed: dict[str, Json]) -> dict[str, Json]:
-    path = {"vault_id": vault_id, "item_id": str(listed["id"])}
-    true = _body(asked, None, GET_ITEM, **path) or {}
-    alone = _body(asked, lie, GET_ITEM, **path) or true
-    fields: list[Json] = [{key: one[key] for key in one if key != "value"} for one in _rows(alone, "fields")]
-    differs = {key: listed.get(key) for key in _LINE if alone.get(key) == true.get(key)}
-    return {
-        "id": listed["id"],
-        "vaultId": alone.get("vaultId", vault_id),
-        **{key: alone.get(key) for key in _LINE},
-        **differs,
-        "fields": fields,
-        "detailCheckpoint": alone.get("detailCheckpoint"),
-    }
-
-
-def _single(asked: Asked, endpoint: Endpoint, **path: str) -> Asked:
-    return replace(asked, route=_ROUTES[endpoint], incoming=replace(asked.incoming, path=path, query={}, body=b""))
-
-
-def _body(asked: Asked, lie: Lie | None, endpoint: Endpoint, **path: str) -> dict[str, Json] | None:
-    single = _single(asked, endpoint, **path)
-    reply = single.honest() if lie is None else lie(single)
-    if not isinstance(reply, Reply) or reply.status >= _REFUSED or not isinstance(reply.body, dict):
-        return None
-    return reply.body
+    def _item(self, lie: Lie | None, vault_id: str, listed: dict[str, Json]) -> dict[str, Json]:
+        path = {"vault_id": vault_id, "item_id": str(listed["id"])}
+        true = self.body(None, GET_ITEM, **path) or {}
+        alone = self.body(lie, GET_ITEM, **path) or true
+        fields: list[Json] = [{key: one[key] for key in one if key != "value"} for one in _rows(alone, "fields")]
+        differs = {key: listed.get(key) for key in _LINE if alone.get(key) == true.get(key)}
+        return {
+            "id": listed["id"],
+            "vaultId": alone.get("vaultId", vault_id),
+            **{key: alone.get(key) for key in _LINE},
+            **differs,
+            "fields": fields,
+            "detailCheckpoint": alone.get("detailCheckpoint"),
+        }
 
 
 def _rows(body: Mapping[str, Json] | None, name: str) -> list[dict[str, Json]]:

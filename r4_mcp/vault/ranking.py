@@ -185,12 +185,6 @@ class SearchTexts:
         return bisect_right(self._starts, at) - 1
 
 
-def _holds(outer: Place, inner: Place) -> bool:
-    return (
-        outer.vault_id == inner.vault_id and outer.item_id in {None, inner.item_id} and outer.field_id in {None, inner.field_id}
-    )
-
-
 def _places(text: str, needle: str) -> Iterator[int]:
     at = text.find(needle)
     while at >= 0:

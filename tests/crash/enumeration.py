@@ -57,7 +57,7 @@ class Point:
         number: Number of the deadly call, from 1.
         moment: Before it, after it, or half way.
         death: What kills.
-        call: What it was in the counted run; None after the last one.
+        call: What the run died at; before it ran, what the counted run says. None after the last one.
     """
 
     number: int
@@ -149,12 +149,14 @@ async def die_everywhere(world: SmallWorld, operation: Operation, judge: Judge, 
 
 async def _die(world: SmallWorld, operation: Operation, judge: Judge, point: Point, tally: Tally) -> Mortal:
     process = await run_once(world, operation, point)
+    # Concurrent requests make this run's calls differ from the counted one's: what it died at is what is judged.
+    point = replace(point, call=process.calls[point.number - 1] if point.number <= len(process.calls) else None)
     tally.deaths[point.death] += 1
     tally.unanswered += point.moment is Moment.AFTER
     try:
         await judge(world, point)
     except (AssertionError, R4Error) as error:
-        where = process.calls[point.number - 1] if point.number <= len(process.calls) else "the end"
         said = error.message if isinstance(error, R4Error) else str(error)
+        where = point.call or "the end"
         tally.failures.append(f"{point.death.value} {point.moment.value} call {point.number} ({where}): {said}")
     return process
