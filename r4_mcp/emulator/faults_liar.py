@@ -230,7 +230,9 @@ class Liar:
             self.told += 1
         elif self._records and route.endpoint is SYNC:
             for single in singles(asked):
-                self.tape.setdefault(place_of(single), single.honest())
+                place = place_of(single)
+                if place not in self.tape:
+                    self.tape[place] = single.honest()
         elif route.endpoint.method == "GET" and asked.truth.status < _REFUSED:
             self.tape.setdefault(place_of(asked), asked.truth)
         return given
