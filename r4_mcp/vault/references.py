@@ -12,9 +12,12 @@ Rules:
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, Generic, TypeVar
+from urllib.parse import quote
 
 from r4_mcp.core.record import is_id
 from r4_mcp.errors import AmbiguousReferenceError, NotFoundError, ReferenceSyntaxError
@@ -24,8 +27,8 @@ MAX_REFERENCE: Final = 9_216
 """Characters of a whole reference: three names of 255 characters, each character up to 12 when percent-encoded."""
 
 _RAW_PART: Final = re.compile(r"(?:[^/?#%\x00-\x1f\x7f]|%[0-9A-Fa-f]{2})+")
-_UNRESERVED: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _SCREAMING: Final = re.compile(r"[A-Z0-9]+(?:_[A-Z0-9]+)*", re.ASCII)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _WORD_BREAK: Final = re.compile(r"[^A-Za-z0-9]+", re.ASCII)
 
 ThingT = TypeVar("ThingT")
@@ -97,10 +100,15 @@ def address(own_id: str, name: str, siblings: Sequence[str]) -> str:
         name: Its proven name.
         siblings: The names of everything in the same place, this one included.
     """
-    # A page of a listing asks this for each line, among all of its siblings.
-    alike = list(map(str.casefold, siblings)).count(name.casefold())
+    alike = _folded(tuple(siblings))[name.casefold()]
     plain = name not in {"", ".", ".."} and not is_id(name) and len(name) <= 255  # noqa: PLR2004 - contract §2
-    return name if plain and alike <= 1 and not any("\ud800" <= character <= "\udfff" for character in name) else own_id
+    return name if plain and alike <= 1 and (name.isascii() or not _SURROGATE.search(name)) else own_id
+
+
+@lru_cache(maxsize=16)
+def _folded(names: tuple[str, ...]) -> Counter[str]:
+    # A page of a listing asks for each of its lines among the same siblings, of which a vault has thousands.
+    return Counter(map(str.casefold, names))
 
 
 def match(part: str, things: Sequence[Named[ThingT]], what: str, reference: Callable[[Named[ThingT]], str]) -> ThingT:
@@ -165,7 +173,5 @@ def _decode(part: str) -> str:
 
 
 def _encode(part: str) -> str:
-    return "".join(
-        character if character in _UNRESERVED else "".join(f"%{octet:02X}" for octet in character.encode("utf-8"))
-        for character in part
-    )
+    # Leaves the unreserved characters of RFC 3986 section 2.3, and writes upper-case digits.
+    return quote(part, safe="")
