@@ -47,7 +47,7 @@ def tell_by_sync(lie: Lie, asked: Asked) -> Answer:
 
 
 def singles(asked: Asked) -> Iterator[Asked]:
-    """Yield the single requests that a sync answers, each answered truthfully."""
+    """Yield the single requests that a sync answers; each keeps its truthful answer once it is asked for."""
     page = _Page(asked)
     for line in _rows(page.body(None, LIST_VAULTS), "vaults"):
         vault_id = str(line["id"])

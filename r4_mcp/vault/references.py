@@ -173,5 +173,5 @@ def _decode(part: str) -> str:
 
 
 def _encode(part: str) -> str:
-    # Leaves the unreserved characters of RFC 3986 section 2.3, and writes upper-case digits.
+    # Leaves the unreserved characters of RFC 3986 section 2.3 alone, a slash is none of them; the digits are upper-case.
     return quote(part, safe="")
