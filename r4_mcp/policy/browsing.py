@@ -119,7 +119,7 @@ class Browsing(Doorway):
         found = await runtime.search.find(query)
         entries = await _of_project(runtime, runtime.project_id, found.known.vaults)
         page = list(islice((hit for hit in found.hits if hit.place.vault_id in entries), start, start + size + 1))
-        names = [entry.listed.name for entry in entries.values()]
+        names = tuple(entry.listed.name for entry in entries.values())
         return views.SearchResults(
             results=tuple(search_hit(names, entries[hit.place.vault_id], hit) for hit in page[:size]),
             unsearched_vaults=sum(entry.vault is None for entry in entries.values()),

@@ -20,7 +20,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -130,7 +130,9 @@ class Dispatch:
     @property
     def tools(self) -> tuple[Tool[Any], ...]:
         """The tools that are visible now: only the policy can change them while a process lives."""
-        return tuple(tool for tool in ALL_TOOLS if is_visible(tool, self._switches, self._policy))
+        # To know the policy is to read its file: once is enough for all of them.
+        policy = cache(self._policy)
+        return tuple(tool for tool in ALL_TOOLS if is_visible(tool, self._switches, policy))
 
     @property
     def gate(self) -> Gate:

@@ -261,7 +261,7 @@ class VaultIndex:
         if (self._synced is not None and self._complete) or self._known(vault_id) is not None:
             yield False
             return
-        async with self._looks.setdefault(vault_id, anyio.Lock()):
+        async with self._looks.setdefault(vault_id, anyio.Lock(fast_acquire=True)):
             yield self._known(vault_id) is None
 
     def _known(self, vault_id: VaultId) -> IndexedVault | None:

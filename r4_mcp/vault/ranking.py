@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import unicodedata
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice, takewhile
 from typing import Final
 
 from r4_mcp.core.sync import Matched
@@ -26,6 +27,9 @@ from r4_mcp.vault.sync import IndexedVault
 
 _END: Final = "\n"
 """Ends each text; folding leaves none inside."""
+
+_MANY: Final = 512
+"""Places from which a word is no rare one: to go through more of them takes longer than to count all."""
 
 
 _ORDER: Final = {Matched.VAULT: 0, Matched.ITEM: 1, Matched.FIELD: 2, Matched.WEBSITE: 3}
@@ -77,8 +81,9 @@ def texts_of(entry: IndexedVault) -> Iterator[tuple[Matched, str, Place]]:
 class SearchTexts:
     """The texts of everything visible, folded and in order.
 
-    All of them stand in one string, so that a search is a search of the standard library's own. A text has two numbers: its row
-    in this order, and its place number, in which a vault's texts follow each other, an item's within them, and its fields' last.
+    All of them stand in one string, so that a search is a search of the standard library's own; to go through all of it is what a
+    search costs, so that it is done once for the query and once for each word. A text has two numbers: its row in this order, and
+    its place number, in which a vault's texts follow each other, an item's within them, and its fields' last.
 
     Args:
         vaults: What is known; vaults without a proof are not searched.
@@ -112,6 +117,9 @@ class SearchTexts:
             self._starts.append(at)
             at += len(text) + 1
         self._text = _END + "".join(texts[number][0] + _END for number in self._numbers)
+        kinds = [_ORDER[hit.matched] for hit in self._hits]
+        self._groups = [range(bisect_left(kinds, kind), bisect_right(kinds, kind)) for kind in _ORDER.values()]
+        """The rows of each kind, in the order of their texts."""
 
     def find(self, query: str) -> Iterator[Hit]:
         """Yield what fits, best first; lazily, so that a page costs about a page."""
@@ -119,8 +127,7 @@ class SearchTexts:
         if not wanted:
             return
         found: set[Place] = set()
-        literally = (self._whole, self._beginnings, self._words, self._parts) if wanted in self._text else ()
-        for rank in (*literally, self._spread):
+        for rank in (self._whole, self._beginnings, self._inner, self._spread):
             for row in rank(wanted):
                 hit = self._hits[row]
                 if hit.place not in found:
@@ -128,33 +135,43 @@ class SearchTexts:
                     yield hit
 
     def _whole(self, wanted: str) -> Iterator[int]:
-        return (self._row(at + 1) for at in _places(self._text, _END + wanted + _END))
+        return (row for rows in self._groups for row in takewhile(lambda row: self._own(row) == wanted, self._from(rows, wanted)))
 
     def _beginnings(self, wanted: str) -> Iterator[int]:
-        return (self._row(at + 1) for at in _places(self._text, _END + wanted))
+        for rows in self._groups:
+            yield from takewhile(lambda row: self._text.startswith(wanted, self._starts[row]), self._from(rows, wanted))
 
-    def _parts(self, wanted: str) -> Iterator[int]:
-        return (self._row(at) for at in _places(self._text, wanted))
+    def _from(self, rows: range, wanted: str) -> range:
+        """Return the rows of a kind whose text is not before the one that is wanted."""
+        return rows[bisect_left(rows, wanted, key=self._own) :]
 
-    def _words(self, wanted: str) -> Iterator[int]:
+    def _inner(self, wanted: str) -> Iterator[int]:
+        """Yield the rows that have it as whole words, then those that have it as any part; these are not looked for twice."""
         text, size = self._text, len(wanted)
+        parts = array("L")
         for at in _places(text, wanted):
-            if not text[at - 1].isalnum() and not text[at + size].isalnum():
+            if text[at - 1].isalnum() or text[at + size].isalnum():
+                parts.append(at)
+            else:
                 yield self._row(at)
+        yield from map(self._row, parts)
 
     def _spread(self, wanted: str) -> Iterator[int]:
         words = wanted.split()
         if len(words) == 1:
             return
         # Whatever fits has the rarest word too, in itself or in what it is in.
-        rarest = min(words, key=self._text.count)
-        for row in sorted({inner for outer in self._parts(rarest) for inner in self._inside(outer)}):
+        for row in sorted({inner for at in self._places_of_rarest(words) for inner in self._inside(self._row(at))}):
             own = self._own(row)
             elsewhere = [word for word in words if word not in own]
             if len(elsewhere) < len(words):
                 around = _END.join(map(self._own, self._outside(row)))
                 if all(word in around for word in elsewhere):
                     yield row
+
+    def _places_of_rarest(self, words: Sequence[str]) -> Iterable[int]:
+        few = [places for word in words if len(places := list(islice(_places(self._text, word), _MANY))) < _MANY]
+        return min(few, key=len) if few else _places(self._text, min(words, key=self._text.count))
 
     def _inside(self, row: int) -> Sequence[int]:
         """Return the rows of a row's place and of what is in it."""

@@ -352,7 +352,7 @@ class VaultReader:
         """Prove and remember what was fetched at once for many, one after the other, so that they don't overtake each other."""
         with _explaining(vault_id, absent):
             await answers.fetch()
-        async with self._turns.setdefault(vault_id, anyio.Lock()):
+        async with self._turns.setdefault(vault_id, anyio.Lock(fast_acquire=True)):
             return await self._remembering(vault_id, journey, absent)
 
     async def _remembering(

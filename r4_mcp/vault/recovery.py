@@ -34,7 +34,7 @@ class Recovery:
         self._rotation = rotation
         self._writer = writer
         self._writes_settled = False
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
 
     async def settle(self, *, writes: bool, needs_key: bool) -> Rotated | None:
         """Settle what can be settled.

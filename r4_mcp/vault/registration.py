@@ -50,7 +50,7 @@ class Registration:
         self._memory = LockedFile(memory, _MAX_MEMORY)
         self._known: tuple[str, KeyId] | None = None
         self._stamp: tuple[int, ...] | None = None
-        self._lock = anyio.Lock()
+        self._lock = anyio.Lock(fast_acquire=True)
 
     async def me(self) -> Me:
         """Ask the service who this API key is. Changes nothing.

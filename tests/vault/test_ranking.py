@@ -107,6 +107,12 @@ def test_words_may_be_spread_over_a_place() -> None:
     assert found("stripe token") == []
 
 
+def test_words_that_stand_everywhere_may_be_spread_too() -> None:
+    """No word of the query is a rare one."""
+    items = {f"Alpha {number:03}": ([], ["Token"]) for number in range(700)}
+    assert found("token alpha", {"Many": items}) == [f"Many/{name}/Token" for name in items]
+
+
 @pytest.mark.parametrize("query", ["cafe creme", "CAFÉ CRÈME", "cafe\u0301  cre\u0300me", "\uff23\uff21\uff26\uff25 creme"])
 def test_case_accents_and_forms_do_not_matter(query: str) -> None:
     """Rule 1."""
