@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CreatedVault:
     """A new vault."""
 
@@ -21,7 +21,7 @@ class CreatedVault:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CreatedField:
     """A field of a new item; never its value."""
 
@@ -31,7 +31,7 @@ class CreatedField:
     generated: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class CreatedItem:
     """A new item; never its values."""
 
@@ -43,7 +43,7 @@ class CreatedItem:
     fields: tuple[CreatedField, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class UpdatedItem:
     """An item after a change: the fields that were set or added, by reference; never values."""
 
@@ -55,7 +55,7 @@ class UpdatedItem:
     checkpoint_version: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Archived:
     """What was archived."""
 
@@ -66,14 +66,14 @@ class Archived:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class GapReport:
     """A report that reached R4."""
 
     feedback_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RotatedKey:
     """The key that is active now, and the one that it replaced.
 
@@ -91,7 +91,7 @@ class RotatedKey:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class HttpAnswer:
     """The answer to a request with secrets, masked; ``shown`` says how much of its body this is."""
 
@@ -101,7 +101,7 @@ class HttpAnswer:
     shown: Literal["whole", "cut", "not text", "withheld"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ProgramAnswer:
     """How a program with secrets ended, and what it printed, masked; ``shown`` says how much of that this is.
 
@@ -116,14 +116,14 @@ class ProgramAnswer:
     shown: Literal["whole", "cut", "withheld"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SecretFile:
     """Where a file was written. Not how long it is: the length of a raw file is that of its value."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RawAnswer:
     """The answer to a raw request: HTTP status, JSON text (None for no body), and how much of it was replaced or left out."""
 

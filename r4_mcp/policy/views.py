@@ -41,7 +41,7 @@ def quoted(text: str) -> str:
     return f'"{shown}"' if len(shown) <= MAX_QUOTED else f'"{shown[:MAX_QUOTED]}…"'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SignedBy:
     """Who signed: a person or an agent, by short key fingerprint."""
 
@@ -55,7 +55,7 @@ def signed_by(signer: Signer) -> SignedBy:
     return SignedBy(kind, signer.key.fingerprint[:SHORT_FINGERPRINT])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VaultLine:
     """One vault of a listing. ``verified`` says whether name, classification and count come from a verified signature."""
 
@@ -68,7 +68,7 @@ class VaultLine:
     problem: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class VaultList:
     """A page of vaults; ``verified_at`` is there where it is stale, because the service gives no answer."""
 
@@ -78,7 +78,7 @@ class VaultList:
     verified_at: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ItemLine:
     """One item of a vault; never its values."""
 
@@ -90,7 +90,7 @@ class ItemLine:
     field_count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ItemList:
     """A page of a vault's items, and who signed the listing; nobody did where ``verified`` is false."""
 
@@ -107,7 +107,7 @@ class ItemList:
     verified_at: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SearchHit:
     """A vault, an item or a field that fits a query; ``type`` is the item's or field's."""
 
@@ -119,7 +119,7 @@ class SearchHit:
     item: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SearchResults:
     """A page of what fits, best first; vaults that don't verify are counted and not searched."""
 
@@ -130,7 +130,7 @@ class SearchResults:
     verified_at: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FieldLine:
     """One field's name, type and reference; never its value."""
 
@@ -142,7 +142,7 @@ class FieldLine:
     key: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ItemDescription:
     """What an item is made of; never its values."""
 
@@ -160,7 +160,7 @@ class ItemDescription:
     verified_at: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class RevealedField:
     """One field in plaintext: the explicit read's result, and the only view with a value.
 
@@ -202,7 +202,7 @@ def revealed_field(
     return RevealedField(reference, value.reveal(), vault, item, field, field_type, True, remaining_seconds)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class LastVerified:
     """When a vault's proofs last held, ISO 8601."""
 
@@ -210,7 +210,7 @@ class LastVerified:
     at: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class UnavailableTool:
     """A tool that can't be used whatever it is called with, and why."""
 
@@ -218,7 +218,7 @@ class UnavailableTool:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Standing:
     """Who this server is, what it may do, and what is missing.
 
@@ -259,7 +259,7 @@ class Standing:
     next_step: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ExposedPlace:
     """One row of the exposure ledger: what (by ids), how, how often, and when last (RFC 3339)."""
 
@@ -269,7 +269,7 @@ class ExposedPlace:
     last: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ExposureReport:
     """What was shown, used and blocked since the ledger was last cleared; ``to_rotate`` are the shown secrets."""
 
@@ -280,7 +280,7 @@ class ExposureReport:
     to_rotate: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ProjectLine:
     """One project of a listing: unsigned, as the service tells it."""
 
@@ -289,7 +289,7 @@ class ProjectLine:
     vault_count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class ProjectList:
     """Projects; for a single one also the first page of its vaults, which ``list_vaults`` continues."""
 

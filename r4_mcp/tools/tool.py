@@ -23,7 +23,9 @@ JsonSchema = dict[str, Any]
 class Arguments(BaseModel):
     """Base of every tool's arguments: strict, closed, and silent about what it refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True, defer_build=True
+    )
 
 
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
