@@ -21,7 +21,7 @@ from r4_mcp.config import Settings, read_settings
 from r4_mcp.errors import ConfigurationError, FileAccessError
 from r4_mcp.machine.client import MachineClient
 from r4_mcp.machine.connections import Connections
-from r4_mcp.policy.admission import Parts
+from r4_mcp.policy.admission import Parts, http_sink
 from r4_mcp.policy.approvals import UsedApprovals, derived_key
 from r4_mcp.policy.audit import AuditLog
 from r4_mcp.policy.bindings import Bindings
@@ -35,7 +35,6 @@ from r4_mcp.policy.policy_file import PolicySource
 from r4_mcp.secret import KnownSecrets
 from r4_mcp.server.approval import Asking
 from r4_mcp.server.dispatch import Dispatch
-from r4_mcp.sinks.http import HttpSink
 from r4_mcp.vault.evidence import Evidence
 from r4_mcp.vault.exports import Exports
 from r4_mcp.vault.index import VaultIndex
@@ -202,7 +201,7 @@ def _wire(settings: Settings, known: KnownSecrets, connections: Connections, bas
         options=same_vault(settings, local=base_url == EMBEDDED_URL),
         bindings=None if runtime is None else open_bindings(settings, runtime.owner),
         # Kept while the operator's networks stay the same, with what it has read of the system's certificates.
-        http=lru_cache(maxsize=1)(HttpSink),
+        http=lru_cache(maxsize=1)(http_sink),
         own_files=settings.own_files,
     )
     gate = Gate(parts)

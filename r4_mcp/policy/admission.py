@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import anyio
 
@@ -29,9 +29,11 @@ from r4_mcp.policy.rules import Decision, decide, deny_early
 from r4_mcp.policy.screen import refuse_secrets
 from r4_mcp.policy.use_rules import Network
 from r4_mcp.secret import KnownSecrets
-from r4_mcp.sinks.http import HttpSink
 from r4_mcp.vault.rotation import Rotated
 from r4_mcp.vault.runtime import VaultRuntime
+
+if TYPE_CHECKING:
+    from r4_mcp.sinks.http import HttpSink
 
 _WITHOUT_KEY: Final = frozenset({Action.LIST, Action.REPORT, Action.RAW_READ, Action.RAW_WRITE})
 """What needs no private key."""
@@ -41,6 +43,17 @@ _WRITES: Final = frozenset({Action.CREATE, Action.UPDATE, Action.ARCHIVE, Action
 
 MAX_PROGRAMS: Final = 4
 """Programs with secrets that run at once in a process; a further call waits until one of them ends."""
+
+
+def http_sink(networks: tuple[Network, ...]) -> HttpSink:
+    """Make what sends requests with secrets; only then is an HTTP library loaded for it.
+
+    Args:
+        networks: Networks that are not public, which the operator listed.
+    """
+    from r4_mcp.sinks.http import HttpSink  # noqa: PLC0415 - a tenth of what a start without it takes
+
+    return HttpSink(networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +88,7 @@ class Parts:
     policy: Callable[[], Policy] = lambda: DEFAULTS
     options: str = ""
     bindings: Bindings | None = None
-    http: Callable[[tuple[Network, ...]], HttpSink] = HttpSink
+    http: Callable[[tuple[Network, ...]], HttpSink] = http_sink
     programs: anyio.Semaphore = field(default_factory=lambda: anyio.Semaphore(MAX_PROGRAMS))
     own_files: tuple[Path, ...] = ()
 

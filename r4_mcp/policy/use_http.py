@@ -26,8 +26,8 @@ from r4_mcp.policy.use_rules import OpenPlace, Sink
 from r4_mcp.policy.uses import Uses, Wanted
 from r4_mcp.policy.views import display
 from r4_mcp.sinks.destination import Covered, cover, parse
-from r4_mcp.sinks.http import Use
 from r4_mcp.sinks.request import Place, Request
+from r4_mcp.sinks.use import Use
 from r4_mcp.vault.references import write_reference
 from r4_mcp.vault.runtime import VaultRuntime
 from r4_mcp.vault.websites import human_websites

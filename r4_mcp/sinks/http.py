@@ -15,42 +15,21 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
 import httpcore
 
 from r4_mcp.errors import DeadlineExceededError, UnreachableError
-from r4_mcp.secret import Secret
 from r4_mcp.sinks.addresses import Network
 from r4_mcp.sinks.answer import MAX_RECEIVED, Answer, Viewer, Withheld
-from r4_mcp.sinks.destination import Covered, Destination
+from r4_mcp.sinks.destination import Destination
 from r4_mcp.sinks.dialing import CONNECT_SECONDS, PinnedBackend, Resolve, screened_addresses, system_resolve
-from r4_mcp.sinks.masking import Masker, is_maskable
+from r4_mcp.sinks.masking import Masker
 from r4_mcp.sinks.request import Filled, Request, fill
+from r4_mcp.sinks.use import Use
 
 DEADLINE_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A value, and the proof that it may go where the request goes.
-
-    Args:
-        secret: The value that is sent.
-        covered: The proof for its item (rule 1).
-        is_one_time: Whether it is a one-time code: six digits that stand in too many texts, and work once.
-    """
-
-    secret: Secret[str]
-    covered: Covered
-    is_one_time: bool = False
-
-    @property
-    def is_maskable(self) -> bool:
-        """Whether a body that follows this use can be shown."""
-        return not self.is_one_time and is_maskable(self.secret)
 
 
 class HttpSink:

@@ -171,7 +171,9 @@ class SearchTexts:
 
     def _places_of_rarest(self, words: Sequence[str]) -> Iterable[int]:
         few = [places for word in words if len(places := list(islice(_places(self._text, word), _MANY))) < _MANY]
-        return min(few, key=len) if few else _places(self._text, min(words, key=self._text.count))
+        if few:
+            return min(few, key=len)
+        return _places(self._text, min(words, key=self._text.count))
 
     def _inside(self, row: int) -> Sequence[int]:
         """Return the rows of a row's place and of what is in it."""

@@ -13,8 +13,9 @@ from typing import Final, TypedDict, Unpack
 
 from r4_mcp.sinks.answer import Answer, Text
 from r4_mcp.sinks.destination import cover, parse
-from r4_mcp.sinks.http import HttpSink, Use
+from r4_mcp.sinks.http import HttpSink
 from r4_mcp.sinks.request import BasicAuth, BearerAuth, FormBody, GivenPairs, JsonBody, TextBody, compose
+from r4_mcp.sinks.use import Use
 
 from .values import REFERENCE, secret
 

@@ -13,9 +13,10 @@ import pytest
 from r4_mcp.errors import DestinationRefusedError, InvalidArgumentError, PlaceholderError
 from r4_mcp.sinks.answer import Text, Withheld
 from r4_mcp.sinks.destination import cover, parse
-from r4_mcp.sinks.http import HttpSink, Use
+from r4_mcp.sinks.http import HttpSink
 from r4_mcp.sinks.masking import mark
 from r4_mcp.sinks.request import MAX_REQUEST, BasicAuth, BearerAuth, FormBody, JsonBody, TextBody, compose
+from r4_mcp.sinks.use import Use
 
 from .services import SLOT, Received, as_json, send, serving, text_of, whole
 from .values import OTHER, PLAIN, REFERENCE, VALUE, secret

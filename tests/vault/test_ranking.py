@@ -109,7 +109,7 @@ def test_words_may_be_spread_over_a_place() -> None:
 
 def test_words_that_stand_everywhere_may_be_spread_too() -> None:
     """No word of the query is a rare one."""
-    items = {f"Alpha {number:03}": ([], ["Token"]) for number in range(700)}
+    items: dict[str, tuple[list[str], list[str]]] = {f"Alpha {number:03}": ([], ["Token"]) for number in range(700)}
     assert found("token alpha", {"Many": items}) == [f"Many/{name}/Token" for name in items]
 
 
