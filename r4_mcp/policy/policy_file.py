@@ -129,8 +129,8 @@ def _read(path: Path, *, root_may_own: bool = True) -> bytes | None:
             if not stat.S_ISREG(status.st_mode):
                 raise FileAccessError(f"{path} is not a regular file")
             _check_owner(path, status, root_may_own=root_may_own)
-            # Never more than is there: a read allocates what it asks for, and every call reads this file.
-            raw = os.read(descriptor, min(status.st_size, MAX_SIZE) + 1)
+            # At once, and without a buffer: every call reads this file.
+            raw = os.read(descriptor, MAX_SIZE + 1)
         finally:
             os.close(descriptor)
     except FileNotFoundError:

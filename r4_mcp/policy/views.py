@@ -3,7 +3,8 @@
 What this file does not do: filter. A member that nobody copies here can't leak. Names and websites come out of the vault, so they
 are untrusted text: ``display`` escapes what can't be seen and caps what is too long.
 
-No view but ``RevealedField`` has a place for a plaintext. What tools return that change or use something is in ``outcomes``.
+No view but ``RevealedField`` has a place for a plaintext. None prints what it holds or is compared with another: nobody needs
+it, and to make those methods would take a part of each start. What tools return that change or use something is in ``outcomes``.
 """
 
 from __future__ import annotations
