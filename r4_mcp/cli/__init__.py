@@ -80,6 +80,10 @@ def _run(given: argparse.Namespace, known: KnownSecrets) -> int:
     from r4_mcp.cli.logs import set_up_logging  # noqa: PLC0415
 
     seal_process()
+    if given.command == "serve":
+        # What is imported and wired lives as long as the process: the collector would take a tenth of the start to find no
+        # garbage among it. ``serve`` sets it going.
+        gc.disable()
     if given.command in _WITHOUT_SETTINGS:
         set_up_logging(known)
         return _WITHOUT_SETTINGS[given.command](given, known)
@@ -177,9 +181,6 @@ def _init(given: argparse.Namespace, known: KnownSecrets, passphrases: Passphras
 
 
 def _serve(given: argparse.Namespace, settings: Settings, known: KnownSecrets) -> int:
-    # What is imported and wired lives as long as the process: the collector would take a tenth of the start to find no garbage
-    # among it. ``serve`` sets it going.
-    gc.disable()
     import anyio  # noqa: PLC0415
 
     from r4_mcp.cli.serve import serve  # noqa: PLC0415
