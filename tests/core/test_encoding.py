@@ -103,6 +103,14 @@ def test_json_at_the_border_is_read(raw: bytes, value: Json) -> None:
     assert parse_json(raw, what="answer") == value
 
 
+@pytest.mark.parametrize("digits", ["1e999", "-1e999", "9" * 400 + ".0"])
+def test_a_fraction_beyond_all_numbers_is_refused(digits: str) -> None:
+    """Where fractions may stand, infinity may not: no JSON could say it again."""
+    assert parse_json(b"[1.5,-2e3]", what="answer", fractions=True) == [1.5, -2000.0]
+    with pytest.raises(MalformedError, match="number out of range"):
+        parse_json(f"[{digits}]".encode(), what="answer", fractions=True)
+
+
 @pytest.mark.parametrize("depth", [0, 1, MAX_DEPTH])
 def test_the_depth_limit_is_exact(depth: int) -> None:
     """As deep as allowed is read; a level more is refused."""

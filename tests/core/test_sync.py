@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
 
-from r4_mcp.core.checkpoint import advance_item, advance_summary
-from r4_mcp.core.directory import advance
+from r4_mcp.core.checkpoint import ProvenSummary, advance_item, advance_items, advance_summary
+from r4_mcp.core.directory import Directory, advance
 from r4_mcp.core.encoding import Json
 from r4_mcp.core.served import read_environment_fields
-from r4_mcp.core.sync import MAX_RESULTS, MAX_VAULTS, Matched, SearchResult, SyncPage, read_search, read_sync_page
+from r4_mcp.core.sync import MAX_RESULTS, MAX_VAULTS, Matched, SearchResult, SyncedVault, SyncPage, read_search, read_sync_page
 from r4_mcp.core.trust import VaultTrust
 from r4_mcp.core.wire import KeyId, SignerRef, SignerType, WrappedKey, signed_envelope
 from r4_mcp.errors import CheckpointMissingError, DisagreementError, MalformedError
@@ -156,6 +157,11 @@ def test_a_value_that_comes_with_a_synced_item_is_not_read() -> None:
     assert {field.envelope for field in page.vaults[0].items[0].fields} == {None}
 
 
+MANY_VAULTS: Final[list[Json]] = [
+    {**SYNCED, "vault": {**VAULT_LINE, "id": identifier(f"vault {number}")}, "wrappedKey": None, "items": []}
+    for number in range(MAX_VAULTS + 1)
+]
+"""Each another one, so that only their number is wrong."""
 ITEMS_AT: Final = ("vaults", 0, "items")
 REFUSED: dict[str, tuple[str, Path, Json]] = {
     "a vault that is told twice": ("sync page", ("vaults",), [SYNCED, SYNCED]),
@@ -166,7 +172,7 @@ REFUSED: dict[str, tuple[str, Path, Json]] = {
     "an item that is removed twice": ("sync page", ("removedItems",), [{"vaultId": VAULT, "itemId": GONE}] * 2),
     "a removed vault that is no id": ("sync page", ("removedVaultIds",), ["canary"]),
     "a removed item that is no id": ("sync page", ("removedItems", 0, "itemId"), "canary"),
-    "too many vaults": ("sync page", ("vaults",), [SYNCED] * (MAX_VAULTS + 1)),
+    "too many vaults": ("sync page", ("vaults",), MANY_VAULTS),
     "an empty cursor": ("sync page", ("cursor",), ""),
     "a cursor with a space": ("sync page", ("cursor",), "canary canary"),
     "a cursor with a line break at its end": ("sync page", ("cursor",), "canary\n"),
@@ -256,6 +262,43 @@ def test_a_page_is_proven_like_what_was_fetched_alone(parties: Parties) -> None:
         state, _, fields = advance_item(state, item, item.line.id, proven, directory)
         assert len(fields) == len(item.fields)
     assert set(state.details) == {item.id for item in ITEMS}
+
+
+def met(synced: SyncedVault) -> tuple[VaultTrust, ProvenSummary, Directory]:
+    """Prove what an item of a page is proven against."""
+    state, directory = advance(VaultTrust(), synced.directory, VAULT, TOFU)
+    state, proven = advance_summary(state, synced.listing(synced.items), directory)
+    return state, proven, directory
+
+
+def test_many_items_are_proven_as_each_alone(parties: Parties) -> None:
+    """The same is proven, and the same remembered."""
+    (synced,) = page_of(parties, 0, 1).vaults
+    state, proven, directory = met(synced)
+    together, items = advance_items(state, synced.items, proven, directory)
+    for item, expected in zip(synced.items, items, strict=True):
+        state, alone, _ = advance_item(state, item, item.line.id, proven, directory)
+        assert alone == expected
+    assert state == together
+
+
+@pytest.mark.parametrize("lie", ["one field less", "another field", "a field twice", "another name", "another vault"])
+def test_one_false_item_among_many_is_refused(parties: Parties, lie: str) -> None:
+    """Its detail is signed and listed, and the item that came beside it is another."""
+    (synced,) = page_of(parties, 1, 0).vaults
+    state, proven, directory = met(synced)
+    honest, item = synced.items
+    first, *others = item.fields
+    false = {
+        "one field less": replace(item, fields=tuple(others)),
+        "another field": replace(item, fields=(replace(first, line=replace(first.line, name="canary")), *others)),
+        "a field twice": replace(item, fields=(first, *item.fields)),
+        "another name": replace(item, line=replace(item.line, name="canary")),
+        "another vault": replace(item, vault_id=OTHER_VAULT),
+    }[lie]
+    with pytest.raises(DisagreementError, match="checkpoint rule 5") as refused:
+        advance_items(state, [honest, false], proven, directory)
+    assert "canary" not in str(refused.value)
 
 
 def test_what_is_held_after_a_page_must_be_what_was_signed(parties: Parties) -> None:

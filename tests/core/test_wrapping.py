@@ -284,6 +284,14 @@ def test_our_key_under_a_persons_id_is_not_ours(parties: Parties) -> None:
         vault.advance(resigned(replace(vault.entry(), recipient=parties.human.id), parties.human))
 
 
+def test_our_key_listed_as_a_persons_is_not_ours(parties: Parties) -> None:
+    """Nor where the directory knows it as a person's, and nobody else's."""
+    person = replace(parties.agent, kind=SignerType.USER)
+    vault = make_vault(parties, [person if party is parties.agent else party for party in first_met(parties)])
+    with pytest.raises(WrappedKeyNotMineError, match="wrapping rule 2"):
+        vault.advance(vault.entry())
+
+
 def test_our_key_listed_twice_is_refused_with_the_directory(parties: Parties) -> None:
     """One key has one entry: else what we sign as an agent could be shown as a person's word."""
     twin = replace(parties.agent, id=KeyId(identifier("twin")), kind=SignerType.USER)

@@ -26,6 +26,11 @@ def test_there_is_something_to_take_out() -> None:
     assert all((PACKAGE / file).exists() for file in TESTS)
 
 
+def test_every_file_that_can_refuse_has_tests_of_its_own() -> None:
+    """A file that came after the table is not left out of the whole run."""
+    assert {mutant.file for mutant in mutants(PACKAGE) if not guards_of(mutant.file)} == set()
+
+
 def test_every_mutant_is_still_python() -> None:
     """A mutant is killed by a test, never by a syntax error of its own making."""
     for mutant in mutants(PACKAGE):
