@@ -8,7 +8,14 @@ import pytest
 from starlette.responses import Response
 
 from r4_mcp.core.wire import FieldType, ItemId, VaultId
-from r4_mcp.errors import InvalidArgumentError, NetworkError, PermissionDeniedError, VersionConflictError
+from r4_mcp.errors import (
+    DisagreementError,
+    InvalidArgumentError,
+    NetworkError,
+    NotFoundError,
+    PermissionDeniedError,
+    VersionConflictError,
+)
 from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.item_update import FieldChange, ItemChange
 from r4_mcp.vault.proven import OpenedItem
@@ -112,9 +119,66 @@ async def test_the_next_start_finishes_a_change(world: World, acts: bool) -> Non
         assert other.item.checkpoint.version == 3
 
 
+async def left_prepared(world: World) -> tuple[VaultId, ItemId]:
+    """Leave a change in the journal that never arrived, by a process that is gone."""
+    async with runtime(world) as rooms:
+        place = await made(rooms, world)
+
+        async def unreachable(exchange: Exchange) -> Response | None:
+            return BrokenOff() if is_patch(exchange) else None
+
+        world.tap.intercept = unreachable
+        world.tap.exchanges.clear()
+        with pytest.raises(NetworkError):
+            await rooms.writer.update_item(*place, new_value())
+    assert sum(map(is_patch, world.tap.exchanges)) == 2, "a request without an answer is made once more, and not for ever"
+    assert len(journal_files(world)) == 1
+    world.tap.intercept = None
+    return place
+
+
+async def test_a_change_whose_item_is_gone_is_given_up(world: World) -> None:
+    """What can't be made any more does not stay behind."""
+    place = await left_prepared(world)
+    world.seeded.operator.archive_item(*place)
+    async with runtime(world) as rooms:
+        with pytest.raises(NotFoundError):
+            await rooms.writer.update_item(*place, new_value())
+    assert journal_files(world) == []
+
+
+async def test_a_change_under_an_earlier_key_of_its_vault_is_made_anew(world: World) -> None:
+    """The values that were sealed are of no use, and the caller has them still."""
+    place = await left_prepared(world)
+    world.seeded.operator.rotate_dek(place[0])
+    async with runtime(world) as rooms:
+        opened = await rooms.writer.update_item(*place, new_value())
+        assert opened.item.checkpoint.version == 2
+        assert await value_of(rooms, opened) == NEW
+    assert journal_files(world) == []
+
+
+async def test_a_change_that_is_acknowledged_and_not_served_is_no_change(world: World) -> None:
+    """Only what is served and proven counts as stored; the entry stays, for the next attempt."""
+    async with runtime(world) as rooms:
+        place = await made(rooms, world)
+
+        async def nod(exchange: Exchange) -> Response | None:
+            return Response(f'{{"id":"{place[1]}"}}'.encode(), status_code=200) if is_patch(exchange) else None
+
+        world.tap.intercept = nod
+        with pytest.raises(DisagreementError, match="does not serve it"):
+            await rooms.writer.update_item(*place, new_value())
+        assert len(journal_files(world)) == 1
+        world.tap.intercept = None
+        assert await value_of(rooms, await rooms.writer.update_item(*place, new_value())) == NEW
+    assert journal_files(world) == []
+
+
 async def test_a_change_of_somebody_else_is_not_overwritten(world: World) -> None:
-    """Between the read and the request another process changes the item: nothing is stored, and the caller hears of it."""
-    async with runtime(world) as mine, runtime(world) as other:
+    """Between the read and the request somebody changes the item: nothing is stored, and the caller hears of it."""
+    elsewhere = {**world.environment, "R4_HOME": str(world.home / "elsewhere")}
+    async with runtime(world) as mine, runtime(world, elsewhere) as other:
         place = await made(mine, world)
 
         async def first(exchange: Exchange) -> Response | None:
@@ -171,6 +235,7 @@ BAD: Final = {
     "a new field of a name that is there": ItemChange(
         None, (FieldChange("Token", value=KnownSecrets().text("x", SecretKind.FIELD), add=FieldType.TEXT),)
     ),
+    "a type for a field that is not there": ItemChange(None, (FieldChange("Nope", retype=FieldType.TEXT),)),
     "the last field": ItemChange(None, (FieldChange("Token", remove=True),)),
 }
 
@@ -185,6 +250,16 @@ async def test_what_can_not_be_changed_is_refused_before_anything_is_sent(world:
             await rooms.writer.update_item(*place, change)
         assert not any(is_patch(exchange) for exchange in world.tap.exchanges)
     assert journal_files(world) == []
+
+
+async def test_of_two_fields_of_one_name_none_is_chosen(world: World) -> None:
+    """Which one was meant is not for us to guess."""
+    twins = world.add_item("Engineering", "Twins", ("Token", FieldType.SECRET, "one"), ("Token", FieldType.SECRET, "other"))
+    world.tap.exchanges.clear()
+    async with runtime(world) as rooms:
+        with pytest.raises(InvalidArgumentError, match="several fields of that name"):
+            await rooms.writer.update_item(world.vault_id("Engineering"), twins.item_id, new_value())
+    assert not any(map(is_patch, world.tap.exchanges))
 
 
 CALLS: Final[dict[str, dict[str, Any]]] = {
