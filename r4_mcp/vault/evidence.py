@@ -6,20 +6,22 @@ Rules:
 1. The last verified checkpoint of each vault and item is kept as it was signed (metadata and signature; no ciphertext, no key),
    so that when a second content of the same version turns up, the first one is still there. A file for each, or a line for each
    vault where many were verified at once; what is wanted is found by its version.
-2. Evidence is never overwritten, and a folder that can't be written never hides the refusal itself.
+2. Evidence is never overwritten, and a folder that can't be written or is held by another process never hides the refusal itself.
+3. One lock for all of it, held from the first look to the last write: other processes remember other vaults in the same file.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from r4_mcp.core.encoding import Json, canonical, compact_json, parse_json
 from r4_mcp.core.wire import DetailCheckpoint, Signed, SummaryCheckpoint, signed_envelope
-from r4_mcp.errors import FileAccessError, MalformedError
+from r4_mcp.errors import BusyError, FileAccessError, MalformedError
 from r4_mcp.vault.locked_file import LockedFile
 
 MAX_BLOB: Final = 64 * 1024 * 1024
@@ -45,21 +47,26 @@ class Evidence:
 
     def remember(self, seen: Sequence[SignedCheckpoint]) -> None:
         """Keep the last verified checkpoints (rule 1)."""
-        if len(seen) > MANY:
-            self._remember_many(seen)
-            return
-        for signed in seen:
-            self._write(self._folder / "last" / f"{_name(signed)}.json", _blob(signed))
+        with _hiding_nothing(), self._file("evidence").locked():
+            (self._folder / "last").mkdir(mode=0o700, exist_ok=True)
+            if len(seen) > MANY:
+                self._remember_many(seen)
+                return
+            for signed in seen:
+                self._file(f"last/{_name(signed)}.json").replace(_blob(signed))
 
     def keep(self, served: Sequence[SignedCheckpoint]) -> None:
         """Keep what was served now beside what was verified last, for each version that has two contents."""
-        for signed in served:
-            name, blob, version = _name(signed), _blob(signed), signed.checkpoint.version
-            first = self._last(signed)
-            if first is None or first == blob:
-                continue
-            self._write(self._folder / f"{name}-v{version}-verified-first.json", first)
-            self._write(self._folder / f"{name}-v{version}-served-later.json", blob)
+        with _hiding_nothing(), self._file("evidence").locked():
+            for signed in served:
+                name, blob, version = _name(signed), _blob(signed), signed.checkpoint.version
+                first = self._last(signed)
+                if first is None or first == blob:
+                    continue
+                for which, content in (("verified-first", first), ("served-later", blob)):
+                    file = self._file(f"{name}-v{version}-{which}.json")
+                    if not file.path.exists():
+                        file.replace(content)
 
     def _remember_many(self, seen: Sequence[SignedCheckpoint]) -> None:
         by_vault: dict[bytes, list[SignedCheckpoint]] = {}
@@ -70,7 +77,7 @@ class Evidence:
             fresh: dict[str, Json] = {_name(signed): _envelope(signed) for signed in signed_here}
             lines[vault_id] = compact_json(_envelopes(lines.get(vault_id)) | fresh).encode("utf-8")
         whole = b"".join(vault_id + b" " + line + b"\n" for vault_id, line in lines.items())
-        self._write(self._folder / "last" / MANY_NAME, whole)
+        self._file(f"last/{MANY_NAME}").replace(whole)
 
     def _many(self) -> dict[bytes, bytes]:
         lines = (line.partition(b" ") for line in (self._read(MANY_NAME) or b"").splitlines())
@@ -86,22 +93,24 @@ class Evidence:
 
     def _read(self, name: str) -> bytes | None:
         try:
-            return LockedFile(self._folder / "last" / name, MAX_BLOB).read()
+            return self._file(f"last/{name}").read()
         except FileAccessError as error:
             _log.warning("evidence can't be read: %s", error.message)
             return None
 
-    def _write(self, path: Path, blob: bytes) -> None:
-        file = LockedFile(path, MAX_BLOB)
-        try:
-            # The folder itself is the lock's place: one lock for all, since these writes are rare and small.
-            with LockedFile(self._folder / "evidence", MAX_BLOB).locked():
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                file.replace(blob)
-        except OSError as error:
-            _log.warning("evidence can't be kept: %s", os.strerror(error.errno or 0))
-        except FileAccessError as error:
-            _log.warning("evidence can't be kept: %s", error.message)
+    def _file(self, name: str) -> LockedFile:
+        return LockedFile(self._folder / name, MAX_BLOB)
+
+
+@contextmanager
+def _hiding_nothing() -> Iterator[None]:
+    """Log what fails, and let the caller go on (rule 2)."""
+    try:
+        yield
+    except OSError as error:
+        _log.warning("evidence can't be kept: %s", os.strerror(error.errno or 0))
+    except (BusyError, FileAccessError) as error:
+        _log.warning("evidence can't be kept: %s", error.message)
 
 
 def _parsed(raw: bytes | None) -> Json:

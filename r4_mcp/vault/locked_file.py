@@ -72,11 +72,11 @@ class LockedFile:
         return status.st_ino, status.st_size, status.st_mtime_ns
 
     @contextmanager
-    def locked(self, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    def locked(self, seconds: float | None = None) -> Iterator[None]:
         """Hold the lock (rule 1).
 
         Args:
-            seconds: How long to wait for it.
+            seconds: How long to wait for it; ``LOCK_SECONDS`` where nothing else is said.
 
         Raises:
             BusyError: Another process held it for that long.
@@ -89,7 +89,7 @@ class LockedFile:
         except OSError as error:
             raise self._problem(error) from None
         try:
-            _acquire(descriptor, self.path, seconds)
+            _acquire(descriptor, self.path, LOCK_SECONDS if seconds is None else seconds)
             yield
         finally:
             os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -10,8 +11,10 @@ from typing import Final
 import pytest
 
 from r4_mcp.core.encoding import canonical
-from r4_mcp.core.wire import DetailCheckpoint, ItemId, KeyId, Signed, SignedItem, SignerRef, SignerType, signed_envelope
+from r4_mcp.core.wire import DetailCheckpoint, ItemId, KeyId, Signed, SignedItem, SignerRef, SignerType, VaultId, signed_envelope
+from r4_mcp.vault import locked_file
 from r4_mcp.vault.evidence import MANY, MANY_NAME, Evidence, SignedCheckpoint
+from r4_mcp.vault.locked_file import LockedFile
 from tests.core.builders import ITEMS, OTHER_VAULT, VAULT, detail, identifier, summary
 
 SIGNER: Final = SignerRef(SignerType.USER, KeyId(identifier("user")))
@@ -79,6 +82,44 @@ def test_a_vault_s_line_leaves_those_of_other_vaults_as_they_are(tmp_path: Path)
     assert {vault_id: len(json.loads(envelopes)) for vault_id, envelopes in lines.items()} == {OTHER_VAULT: MANY, VAULT: MANY + 1}
     evidence.keep([replace(elsewhere[0], signature="CCCC")])
     assert {name.partition("-")[0] for name in kept(tmp_path)} == {OTHER_VAULT}
+
+
+def test_what_is_kept_is_not_overwritten(tmp_path: Path) -> None:
+    """A third content of the version says nothing that the first two do not."""
+    evidence = Evidence(tmp_path)
+    evidence.remember([ONE])
+    evidence.keep([replace(ONE, signature="CCCC")])
+    pair = kept(tmp_path)
+    evidence.keep([replace(ONE, signature="DDDD")])
+    assert len(pair) == 2
+    assert kept(tmp_path) == pair
+
+
+def test_processes_that_remember_at_once_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    """They share one file, so each reads and writes it under one lock."""
+    vaults = [VaultId(identifier(f"vault {number}")) for number in range(40)]
+
+    def process(mine: list[VaultId]) -> None:
+        for vault_id in mine:
+            seen = [replace(one, checkpoint=replace(one.checkpoint, vault_id=vault_id)) for one in (ONE, *MORE, detail_of(MANY))]
+            Evidence(tmp_path).remember(seen)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(process, (vaults[start::4] for start in range(4))))
+    lines = (tmp_path / "last" / MANY_NAME).read_text("utf-8").splitlines()
+    assert {line.partition(" ")[0] for line in lines} == set(vaults)
+
+
+def test_a_lock_that_is_held_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What there is to refuse is refused with or without evidence; the log says that there is none."""
+    monkeypatch.setattr(locked_file, "LOCK_SECONDS", 0.01)
+    Evidence(tmp_path).remember([ONE])
+    with LockedFile(tmp_path / "evidence", 1).locked():
+        Evidence(tmp_path).keep([replace(ONE, signature="CCCC")])
+    assert kept(tmp_path) == {}
+    assert "evidence can't be kept: another process holds the lock" in caplog.text
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{} {}\n\n \n", VAULT.encode() + b" []\n", VAULT.encode() + b" {\n"])

@@ -20,6 +20,7 @@ from r4_mcp.errors import (
     SignatureError,
     VerificationError,
 )
+from r4_mcp.machine.contract import API_PREFIX, LIST_VAULTS, MAX_PAGES
 from tests.doors import World
 from tests.switchboard import START_SECONDS, Exchange, Intercept
 
@@ -229,6 +230,16 @@ async def test_what_does_not_exist_is_not_found(world: World) -> None:
                 await call
 
 
+async def listed(world: World) -> list[dict[str, Any]]:
+    """Return the lines of the vault list as the service tells them."""
+    members = world.agent_members()
+    key = f"{members['accessKey']}.{members['accessSecret']}"
+    lines: list[dict[str, Any]] = (await genuine_answer(world, Exchange("GET", API_PREFIX + LIST_VAULTS.path, "", key, b"")))[
+        "vaults"
+    ]
+    return lines
+
+
 async def test_paged_vault_lists_are_read_whole(world: World) -> None:
     """Contract §1: pages are accepted; one that lies about its number, or repeats a vault, is refused."""
     genuine: dict[str, Any] = {}
@@ -246,8 +257,52 @@ async def test_paged_vault_lists_are_read_whole(world: World) -> None:
     async with runtime(world) as one:
         assert {vault.id for vault in await one.reader.list_vaults()} == set(world.seeded.vaults.values())
         genuine["vaults"][3] = genuine["vaults"][0]
-        with pytest.raises(MalformedError):
+        with pytest.raises(MalformedError, match="names a vault twice"):
             await one.reader.list_vaults()
+
+
+@pytest.mark.parametrize(
+    ("told", "refusal"),
+    [
+        ({"page": 1, "totalPages": 2}, "another page than the one asked for"),
+        ({"page": 0, "totalPages": 1}, "page"),
+        ({"page": 1, "totalPages": 1}, None),
+        ({"page": 7, "totalPages": 1}, None),
+    ],
+)
+async def test_a_list_that_stands_still_is_refused(world: World, told: dict[str, int], refusal: str | None) -> None:
+    """Each answer says which page it is; where there is but one, what it calls itself costs nobody a vault."""
+    vaults = await listed(world)
+
+    async def page(exchange: Exchange) -> Response | None:
+        pages = {"limit": 50, "total": len(vaults), **told}
+        return JSONResponse({"data": vaults, "pagination": pages}) if exchange.path.endswith("/vault") else None
+
+    world.tap.intercept = page
+    async with runtime(world) as one:
+        if refusal is None:
+            assert {vault.id for vault in await one.reader.list_vaults()} == set(world.seeded.vaults.values())
+            return
+        with pytest.raises(MalformedError, match=refusal):
+            await one.reader.list_vaults()
+
+
+async def test_a_list_without_end_is_refused(world: World) -> None:
+    """There is always one page more, each with another vault."""
+    line = (await listed(world))[0]
+
+    async def page(exchange: Exchange) -> Response | None:
+        if not exchange.path.endswith("/vault"):
+            return None
+        number = int(exchange.query.partition("page=")[2].partition("&")[0] or 1)
+        pages = {"page": number, "limit": 1, "total": 10**6, "totalPages": 10**6}
+        return JSONResponse({"data": [{**line, "id": f"{number:024x}"}], "pagination": pages})
+
+    world.tap.intercept = page
+    async with runtime(world) as one:
+        with pytest.raises(MalformedError, match=f"more than {MAX_PAGES} pages"):
+            await one.reader.list_vaults()
+    assert len(world.tap.exchanges) <= MAX_PAGES + 2
 
 
 async def test_reading_at_once_is_reading(world: World) -> None:

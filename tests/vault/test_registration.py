@@ -11,7 +11,7 @@ import anyio
 import pytest
 from starlette.responses import JSONResponse, Response
 
-from r4_mcp.errors import ConfigurationError, DisagreementError, KeyMismatchError
+from r4_mcp.errors import ConfigurationError, DisagreementError, KeyMismatchError, NotConfiguredError
 from tests.doors import World, private_pem, write_private
 from tests.switchboard import Exchange
 
@@ -112,6 +112,21 @@ async def test_a_listing_loads_no_key_that_was_loaded_before(world: World) -> No
         assert one.key.fingerprint == fingerprint
         # What is loaded has a stamp; so nothing was.
         assert one.key.stamp() is None
+
+
+async def test_who_has_no_private_key_lists_and_hears_what_is_missing_for_the_rest(world: World) -> None:
+    """Settling what was left needs one only where the call does."""
+    members = world.agent_members()
+    environment = {
+        "R4_API_KEY": f"{members['accessKey']}.{members['accessSecret']}",
+        "R4_BASE_URL": world.base_url,
+        "R4_HOME": str(world.home),
+    }
+    async with runtime(world, environment) as one:
+        assert await one.recovery.settle(writes=False, needs_key=False) is None
+        assert {vault.id for vault in await one.reader.list_vaults()} == set(world.seeded.vaults.values())
+        with pytest.raises(NotConfiguredError, match="private key"):
+            await one.recovery.settle(writes=False, needs_key=True)
 
 
 async def test_another_key_is_not_taken_for_the_remembered_one(world: World) -> None:

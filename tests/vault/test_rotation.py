@@ -222,6 +222,16 @@ async def test_a_vault_that_waits_for_its_grant_is_left_out(world: World) -> Non
         assert (await door.ok("whoami"))["waiting_for_grant"] == []
 
 
+async def test_an_agent_without_a_vault_rotates_its_key(world: World) -> None:
+    """There is nothing to wrap and nothing to read back, and the key is another one."""
+    _, environment = world.new_agent()
+    async with in_memory(environment, answer=Person()) as door:
+        assert (await door.ok("list_vaults"))["vaults"] == []
+        told = await door.ok("rotate_key")
+        assert told["vaults"] == 0
+        assert (await door.ok("whoami"))["fingerprint"] == told["fingerprint"]
+
+
 async def test_progress_grows_where_a_vault_waits_for_its_grant(world: World) -> None:
     """What is left out makes no number smaller than one before it, and the last is the total."""
     environment = await waiting_agent(world)

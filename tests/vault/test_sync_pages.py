@@ -10,13 +10,15 @@ from starlette.responses import JSONResponse, Response
 
 from r4_mcp.core.wire import FieldType
 from r4_mcp.machine import contract
-from r4_mcp.machine.contract import SYNC
+from r4_mcp.machine.contract import LIST_VAULTS, SYNC
+from r4_mcp.vault import sync
 from tests.doors import Door, World, in_memory
 from tests.switchboard import Exchange
 
 from .test_reader import genuine_answer
 
 SYNC_LINE: Final = f"GET {SYNC.path}"
+LIST_LINE: Final = f"GET {LIST_VAULTS.path}"
 
 
 @pytest.fixture(autouse=True)
@@ -106,3 +108,36 @@ async def test_a_page_that_fails_once_is_asked_for_again_with_what_follows_it(wo
         assert await verified(door) == set(world.seeded.vaults)
         assert spoiled
         assert len(world.seeded.vaults) + 1 <= pages(world) <= len(world.seeded.vaults) + 2
+
+
+async def test_pages_that_do_not_move_on_are_given_up(world: World) -> None:
+    """One that says that there is more, and gives the cursor that was asked for; vaults are proven one by one instead."""
+    cursors: list[str] = []
+
+    async def intercept(exchange: Exchange) -> Response | None:
+        if not exchange.path.endswith(SYNC.path):
+            return None
+        page = await genuine_answer(world, exchange)
+        if not exchange.query:
+            cursors.append(page["cursor"])
+        return JSONResponse({**page, "cursor": cursors[0], "more": True})
+
+    world.tap.intercept = intercept
+    async with in_memory(world.environment) as door:
+        assert await verified(door) == set(world.seeded.vaults)
+        assert world.tap.lines().count(LIST_LINE) == 1
+        assert pages(world) == 2
+
+
+async def test_a_sync_has_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last page that is allowed may be the last one; a page after it is not asked for."""
+    monkeypatch.setattr(sync, "MAX_PAGES", len(world.seeded.vaults))
+    async with in_memory(world.environment) as door:
+        assert await verified(door) == set(world.seeded.vaults)
+        assert LIST_LINE not in world.tap.lines()
+    monkeypatch.setattr(sync, "MAX_PAGES", len(world.seeded.vaults) - 1)
+    async with in_memory(world.environment) as door:
+        pages(world)
+        assert await verified(door) == set(world.seeded.vaults)
+        assert world.tap.lines().count(LIST_LINE) == 1
+        assert pages(world) == len(world.seeded.vaults) - 1

@@ -160,7 +160,7 @@ async def test_one_overtaking_write_is_resolved(world: World) -> None:
 
 
 async def test_an_acknowledgement_of_another_id_is_not_believed(world: World) -> None:
-    """The service says 201 for an item that nobody chose, and stores nothing."""
+    """The service says 201 for an item or a vault that nobody chose, and stores nothing."""
 
     async def other(exchange: Exchange) -> Response | None:
         return JSONResponse({"id": "f" * 24}, 201) if exchange.method == "POST" else None
@@ -168,8 +168,10 @@ async def test_an_acknowledgement_of_another_id_is_not_believed(world: World) ->
     async with runtime(world) as one:
         await one.registration.ensure()
         world.tap.intercept = other
-        with pytest.raises(DisagreementError):
+        with pytest.raises(DisagreementError, match="acknowledged another id"):
             await one.writer.create_item(world.vault_id("Engineering"), draft("x"))
+        with pytest.raises(DisagreementError, match="acknowledged another id"):
+            await one.writer.create_vault("x", None, None)
 
 
 async def test_what_is_not_there_afterwards_is_not_reported_as_done(world: World) -> None:
