@@ -29,7 +29,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "vault/concurrently.py": ("vault/test_concurrently.py",),
     "vault/evidence.py": ("vault/test_evidence.py", "vault/test_reader.py"),
     "vault/event_file.py": ("vault/test_event_file.py",),
-    "vault/exports.py": ("use/test_run_project.py",),
+    "vault/exports.py": ("vault/test_exports.py",),
     "vault/index.py": ("vault/test_index.py", "vault/test_sync_pages.py"),
     "vault/item_creation.py": ("vault/test_lost_replies.py", "vault/test_writer.py"),
     "vault/item_update.py": ("vault/test_item_update.py", "cli/test_edit_lost_replies.py"),

@@ -10,10 +10,14 @@ import pytest
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from r4_mcp.core.wire import FieldType
+from r4_mcp.core.wire import FieldType, VaultId
+from r4_mcp.errors import NotFoundError, VerificationError
 from r4_mcp.machine.contract import API_PREFIX, Level
 from tests.doors import Door, World, in_memory
 from tests.switchboard import Exchange, Intercept
+
+from .rooms import runtime
+from .test_reader import genuine_answer
 
 SECRET: Final = FieldType.SECRET
 AT_ONCE: Final = 64
@@ -254,6 +258,37 @@ def without_search(make: Callable[[], Response]) -> Intercept:
         return refusal(403, "permission_denied")() if exchange.path == API_PREFIX + "/search" else None
 
     return intercept
+
+
+@pytest.mark.parametrize(("status", "code"), [(409, "conflict"), (422, "unprocessable")])
+async def test_a_sync_that_is_refused_is_not_gone_around(world: World, status: int, code: str) -> None:
+    """Only a service that does not know the way is listed vault by vault."""
+    world.tap.intercept = answering(refusal(status, code), "/sync")
+    async with in_memory(world.environment) as door:
+        assert (await door.result("list_vaults", {})).is_error
+    assert not any(line.endswith("/items") for line in world.tap.lines())
+
+
+async def test_a_vault_that_is_not_in_a_sync_is_told_as_such(world: World) -> None:
+    """It is not there, or there is a reason why it is not shown; neither is a proven vault."""
+
+    async def spoil(exchange: Exchange) -> Response | None:
+        if not exchange.path.endswith("/sync"):
+            return None
+        told = await genuine_answer(world, exchange)
+        for entry in told["vaults"]:
+            if entry["vault"]["name"] == "Engineering":
+                entry["items"] = entry["items"][1:]
+        return JSONResponse(told)
+
+    world.tap.intercept = spoil
+    async with runtime(world) as rooms:
+        await rooms.index.snapshot()
+        assert await rooms.index.vault(world.vault_id("Production"))
+        with pytest.raises(VerificationError):
+            await rooms.index.vault(world.vault_id("Engineering"))
+        with pytest.raises(NotFoundError, match="not visible to this agent"):
+            await rooms.index.vault(VaultId("f" * 24))
 
 
 async def test_what_is_in_memory_is_not_on_disk(world: World) -> None:
