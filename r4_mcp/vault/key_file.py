@@ -162,10 +162,10 @@ class KeyFile:
         path = self.staged(key_id)
         LockedFile(path, _MAX_FILE).replace(dump_private_key(key.rsa, self._secret_for_new()))
         again = self.load_staged(key_id)
-        probe = {"fingerprint": key.public.fingerprint}
-        verify(key.public, Context.KEY_ROTATION, probe, sign(again, Context.KEY_ROTATION, probe))
         if again.public.fingerprint != key.public.fingerprint:
             raise PrivateKeyError(f"{path} does not hold the key that was written to it")
+        probe = {"fingerprint": key.public.fingerprint}
+        verify(key.public, Context.KEY_ROTATION, probe, sign(again, Context.KEY_ROTATION, probe))
 
     def load_staged(self, key_id: KeyId) -> PrivateKey:
         """Read a staged key.

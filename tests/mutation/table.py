@@ -34,7 +34,7 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     "vault/item_creation.py": ("vault/test_lost_replies.py", "vault/test_writer.py"),
     "vault/item_update.py": ("vault/test_item_update.py", "cli/test_edit_lost_replies.py"),
     "vault/journal.py": ("vault/test_journal.py", "vault/test_lost_replies.py", "crash/test_races.py"),
-    "vault/key_file.py": ("vault/test_rotation.py", "crash/test_key_files.py", "cli/test_config.py"),
+    "vault/key_file.py": ("vault/test_key_file.py",),
     "vault/locator.py": ("vault/test_locator.py", "vault/test_names_and_new_vaults.py", "vault/test_index.py"),
     "vault/locked_file.py": ("vault/test_locked_file.py", "vault/test_trust_store.py", "vault/test_event_file.py"),
     "vault/one_time_code.py": ("vault/test_one_time_code.py",),
@@ -71,6 +71,13 @@ COVERED: Final[dict[tuple[str, str, str, str], str]] = {
     ("core/envelope.py", "encode_value", "part", "len(value) > MAX_VALUE_SIZE"): "the limit of the encoded bytes",
     # ``advance_summary`` has noted the versions of every retired signer before a wrapped key can be proven.
     ("core/wrapping.py", "prove_entry", "part", "noted is not None"): "advance_summary, checkpoint rule 2",
+    # A private key whose parts do not belong together is not loaded; that it signs is tried once more before it is sent.
+    (
+        "vault/key_file.py",
+        "KeyFile.stage",
+        "call",
+        "verify(key.public, Context.KEY_ROTATION, probe, sign(again, Context.KEY_ROTATION, probe))",
+    ): "the checks of the PEM parser",
     # Each further sibling changes the earlier root too, so the comparison with the remembered root refuses what is too long.
     ("core/merkle.py", "check_consistency", "guard", "last == 0"): "the comparison of the earlier root",
 }

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from r4_mcp.core.wire import KeyId, VaultId
-from r4_mcp.errors import FileAccessError
+from r4_mcp.errors import BusyError, FileAccessError
 from r4_mcp.vault.journal import Entry, EntryKind, Journal
 from r4_mcp.vault.rotation_plan import Pin, Plan, State, read_plan
 
@@ -31,6 +31,19 @@ def test_what_was_prepared_is_read_back(tmp_path: Path) -> None:
     for entry in journal.prepared():
         journal.settle(entry)
     assert Journal(tmp_path, OWNER).prepared() == ()
+
+
+def test_nothing_new_is_begun_while_a_key_is_rotated(tmp_path: Path) -> None:
+    """What may have been sent already is kept up to date, and the rotation waits for it; what is new is not even kept."""
+    journal = Journal(tmp_path, OWNER)
+    begun = Entry(EntryKind.CREATE_ITEM, "d" * 24, VAULT, {"attempt": 1})
+    journal.prepare_creation(begun)
+    journal.prepare(PLAN.entry())
+    again = Entry(EntryKind.CREATE_ITEM, "d" * 24, VAULT, {"attempt": 2})
+    journal.prepare_creation(again)
+    with pytest.raises(BusyError, match="being rotated"):
+        journal.prepare_creation(Entry(EntryKind.CREATE_ITEM, "e" * 24, VAULT, {}))
+    assert journal.prepared(EntryKind.CREATE_ITEM) == (again,)
 
 
 def setting(name: str, value: object) -> Callable[[dict[str, Any]], None]:

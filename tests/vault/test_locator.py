@@ -10,6 +10,8 @@ from starlette.responses import JSONResponse, Response
 from r4_mcp.core.wire import FieldType
 from r4_mcp.errors import AmbiguousReferenceError, DisagreementError, NotFoundError, ReferenceSyntaxError, VerificationError
 from r4_mcp.machine.contract import Level
+from r4_mcp.secret import KnownSecrets, SecretKind
+from r4_mcp.vault.item_update import FieldChange, ItemChange
 from tests.doors import World
 from tests.switchboard import Exchange
 
@@ -120,6 +122,26 @@ async def test_what_is_no_field_is_refused(calm: World, reference: str, error: t
             await one.locator.field(reference)
 
 
+@pytest.mark.parametrize(
+    ("find", "references"),
+    [
+        ("vault", ["r4://Engineering/Sentry", "r4://Engineering/Sentry/Auth%20Token"]),
+        ("item", ["r4://Engineering", "r4://Engineering/Sentry/Auth%20Token"]),
+        ("listed_item", ["r4://Engineering", "r4://Engineering/Sentry/Auth%20Token"]),
+    ],
+)
+async def test_a_reference_of_another_length_is_refused_before_anything_is_asked(
+    calm: World, find: str, references: list[str]
+) -> None:
+    """Nothing is cut off, and nothing is filled in."""
+    async with runtime(calm) as one:
+        calm.tap.exchanges.clear()
+        for reference in references:
+            with pytest.raises(ReferenceSyntaxError, match="reference has"):
+                await getattr(one.locator, find)(reference)
+    assert calm.tap.lines() == []
+
+
 async def test_a_field_id_of_another_item_is_not_found(calm: World) -> None:
     """A reference by ids names one item; a field of another one is not read through it."""
     async with runtime(calm) as one:
@@ -150,3 +172,29 @@ async def test_a_swapped_name_is_refused_before_anything_is_looked_up(world: Wor
         with pytest.raises(DisagreementError):
             await one.locator.item("r4://Engineering/Sentry")
     assert not [line for line in world.tap.lines() if "/items/" in line]
+
+
+async def test_what_is_not_there_is_looked_for_once(world: World) -> None:
+    """Where nothing came from memory, asking again would bring the same."""
+    async with runtime(world) as one:
+        await one.registration.ensure()
+        world.tap.exchanges.clear()
+        with pytest.raises(NotFoundError):
+            await one.locator.vault("Nope")
+        assert world.tap.lines() == ["GET /vault"]
+        with pytest.raises(NotFoundError, match="SCREAMING"):
+            await one.locator.field("NOT_A_KEY_OF_THIS_WORLD")
+
+
+async def test_an_item_that_somebody_changed_is_looked_at_as_it_is_now(world: World) -> None:
+    """It had one secret field when it was remembered; with a second one, none of them is meant without its name."""
+    made = world.add_item("Engineering", "Single", ("Token", FieldType.SECRET, "the first"))
+    elsewhere = {**world.environment, "R4_HOME": str(world.home / "elsewhere")}
+    value = KnownSecrets().text("the second", SecretKind.FIELD)
+    async with runtime(world) as mine, runtime(world, elsewhere) as other:
+        await mine.locator.item("r4://Engineering/Single")
+        assert (await mine.locator.field("r4://Engineering/Single")).located.field.line.id == made.field_ids[0]
+        change = ItemChange(None, (FieldChange("Second", value=value, add=FieldType.SECRET),))
+        await other.writer.update_item(world.vault_id("Engineering"), made.item_id, change)
+        with pytest.raises(AmbiguousReferenceError, match="2 secret fields"):
+            await mine.locator.field("r4://Engineering/Single")

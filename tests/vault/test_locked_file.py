@@ -294,6 +294,16 @@ def test_content_over_the_limit_is_not_written(file: LockedFile) -> None:
     assert file.read() == OLD
 
 
+def test_more_than_the_limit_is_not_added(file: LockedFile) -> None:
+    """Up to the last byte of it is."""
+    with file.locked():
+        with pytest.raises(FileAccessError, match=f"larger than {MAX_SIZE} bytes"):
+            file.append(len(OLD), b"x" * (MAX_SIZE - len(OLD) + 1))
+        assert file.read() == OLD
+        file.append(len(OLD), b"x" * (MAX_SIZE - len(OLD)))
+    assert file.read() == OLD + b"x" * (MAX_SIZE - len(OLD))
+
+
 def test_a_held_lock_is_waited_for_and_then_reported(file: LockedFile, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second holder is told that the file is busy, and gets the lock once the first is done."""
     monkeypatch.setattr(locked_file, "LOCK_SECONDS", 0.05)
