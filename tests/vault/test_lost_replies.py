@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from r4_mcp.errors import NetworkError, R4Error, ServiceError
+from r4_mcp.core.wire import FieldType
+from r4_mcp.errors import NetworkError, NotFoundError, R4Error, ServiceError
 from r4_mcp.machine.contract import API_PREFIX
 from r4_mcp.vault.reader import VaultReader
 from tests.doors import World
@@ -196,3 +197,58 @@ async def test_a_retry_of_an_interrupted_vault_returns_that_vault(world: World) 
         vault = await rooms.writer.create_vault("Twice asked", None, None)
         listed = [listed.id for listed in await rooms.reader.list_vaults() if listed.name == "Twice asked"]
     assert listed == [vault.id]
+
+
+async def test_a_refused_vault_is_not_made_later(world: World) -> None:
+    """A 4xx says that nothing was stored."""
+    world.tap.intercept = Loss(world, is_post(f"{API_PREFIX}/vault"), times=9, acts=False, answer=Response(status_code=400))
+    async with runtime(world) as rooms:
+        with pytest.raises(ServiceError):
+            await rooms.writer.create_vault("Refused", None, None)
+    assert journal_files(world) == []
+
+
+async def test_an_interrupted_vault_that_moved_on_is_completed(world: World) -> None:
+    """Its answer was lost, and somebody has put an item into it before the next start."""
+    world.tap.intercept = Loss(world, is_post("/wrapped-key"), times=9, acts=True)
+    elsewhere = {**world.environment, "R4_HOME": str(world.home / "elsewhere")}
+    async with runtime(world) as rooms:
+        with pytest.raises(NetworkError):
+            await rooms.writer.create_vault("Moved on", None, None)
+    world.tap.intercept = None
+    async with runtime(world, elsewhere) as other:
+        (vault_id,) = [vault.id for vault in await other.reader.list_vaults() if vault.name == "Moved on"]
+        await other.writer.create_item(vault_id, draft("Newcomer", VALUE))
+    async with runtime(world) as rooms:
+        await rooms.writer.recover()
+        assert (await rooms.reader.vault(vault_id)).summary.checkpoint.version == 2
+    assert journal_files(world) == []
+
+
+def is_delete(exchange: Exchange) -> bool:
+    """Match what archives."""
+    return exchange.method == "DELETE"
+
+
+@pytest.mark.parametrize("acts", [True, False], ids=["the service acted", "the request never arrived"])
+async def test_a_lost_answer_to_archiving_is_looked_after(world: World, acts: bool) -> None:  # noqa: FBT001 - a case
+    """What is gone is archived; what is still there is told with the network's error, and can be archived again."""
+    item = world.add_item("Engineering", "Leaving", ("Token", FieldType.SECRET, VALUE))
+    vault_id = world.vault_id("Engineering")
+    async with runtime(world) as rooms:
+        leaving = await rooms.writer.create_vault("Leaving too", None, None)
+
+        async def archive(what: Callable[[], Awaitable[object]]) -> None:
+            world.tap.intercept = Loss(world, is_delete, times=1, acts=acts)
+            if not acts:
+                with pytest.raises(NetworkError):
+                    await what()
+                await what()
+            else:
+                await what()
+            with pytest.raises(NotFoundError):
+                await what()
+
+        await archive(lambda: rooms.writer.archive_item(vault_id, item.item_id))
+        await archive(lambda: rooms.writer.archive_vault(leaving.id))
+        assert "Leaving" not in await names(rooms.reader, world)

@@ -189,8 +189,12 @@ async def test_what_is_not_there_afterwards_is_not_reported_as_done(world: World
         world.tap.intercept = drop
         with pytest.raises(R4Error):
             await one.writer.create_item(vault_id, draft("dropped"))
-        with pytest.raises(DisagreementError):
+        with pytest.raises(DisagreementError, match="does not serve it"):
+            await one.writer.create_vault("dropped", None, None)
+        with pytest.raises(DisagreementError, match="still lists it"):
             await one.writer.archive_item(vault_id, item_id)
+        with pytest.raises(DisagreementError, match="still serves it"):
+            await one.writer.archive_vault(vault_id)
 
 
 async def test_a_revoked_signer_does_not_sign(world: World) -> None:
