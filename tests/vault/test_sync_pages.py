@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from r4_mcp.core.wire import FieldType
 from r4_mcp.machine import contract
-from r4_mcp.machine.contract import LIST_VAULTS, SYNC
+from r4_mcp.machine.contract import LIST_VAULTS, SYNC, Level
 from r4_mcp.vault import sync
 from tests.doors import Door, World, in_memory
 from tests.switchboard import Exchange
@@ -141,3 +141,24 @@ async def test_a_sync_has_an_end(world: World, monkeypatch: pytest.MonkeyPatch) 
         assert await verified(door) == set(world.seeded.vaults)
         assert world.tap.lines().count(LIST_LINE) == 1
         assert pages(world) == len(world.seeded.vaults) - 1
+
+
+async def test_a_vault_whose_directory_can_not_be_had_is_not_shown_as_verified(world: World) -> None:
+    """Its log has grown since it was remembered, so a page alone proves nothing of it; the others are shown."""
+    async with in_memory(world.environment) as door:
+        assert await verified(door) == set(world.seeded.vaults)
+    agent_id, environment = world.new_agent()
+    async with in_memory(environment) as newcomer:
+        await newcomer.ok("list_vaults")
+    world.seeded.operator.grant(agent_id, world.vault_id("Engineering"), Level.READ)
+
+    async def intercept(exchange: Exchange) -> Response | None:
+        gone = {"error": {"code": "not_found", "message": "no"}}
+        return JSONResponse(gone, 404) if exchange.path.endswith("/public-keys") else None
+
+    world.tap.intercept = intercept
+    async with in_memory(world.environment) as door:
+        assert await verified(door) == set(world.seeded.vaults) - {"Engineering"}
+        world.tap.intercept = None
+    async with in_memory(world.environment) as door:
+        assert await verified(door) == set(world.seeded.vaults)

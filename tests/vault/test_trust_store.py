@@ -34,7 +34,8 @@ from r4_mcp.core.trust import (
 )
 from r4_mcp.core.trust_codec import dump_trust, read_trust
 from r4_mcp.core.wire import ItemId, KeyId, SignerType, VaultId
-from r4_mcp.errors import FileAccessError, MalformedError, TrustStoreLostError
+from r4_mcp.errors import BusyError, FileAccessError, MalformedError, TrustStoreLostError
+from r4_mcp.vault import locked_file
 from r4_mcp.vault.locked_file import LockedFile
 from r4_mcp.vault.trust_store import MAX_SIZE, REFRESH_SECONDS, SCHEMA, TrustStore
 
@@ -353,3 +354,12 @@ def test_a_store_that_another_process_wrote_is_read_again(path: Path, monkeypatc
 def python(*arguments: str) -> list[str]:
     """Return how to start a process of these tests."""
     return [sys.executable, "-m", "tests.vault.trust_processes", *arguments]
+
+
+async def test_a_reset_waits_for_who_is_writing(store: TrustStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one of the two would be lost."""
+    before = await store.load(VAULT)
+    monkeypatch.setattr(locked_file, "LOCK_SECONDS", 0.01)
+    with LockedFile(path, MAX_SIZE).locked(), pytest.raises(BusyError):
+        store.reset(VAULT)
+    assert await store.load(VAULT) == before != VaultTrust()
