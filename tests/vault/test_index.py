@@ -284,7 +284,7 @@ async def test_a_vault_that_is_not_in_a_sync_is_told_as_such(world: World) -> No
     world.tap.intercept = spoil
     async with runtime(world) as rooms:
         await rooms.index.snapshot()
-        assert await rooms.index.vault(world.vault_id("Production"))
+        assert (await rooms.index.vault(world.vault_id("Production"))).id == world.vault_id("Production")
         with pytest.raises(VerificationError):
             await rooms.index.vault(world.vault_id("Engineering"))
         with pytest.raises(NotFoundError, match="not visible to this agent"):
