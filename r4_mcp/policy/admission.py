@@ -128,6 +128,8 @@ class Admission:
         )
         if action in _WRITES:
             runtime.index.expire()
+        # Only listings tell how old their answer is.
+        runtime.index.allow_stale(allowed=action is Action.LIST)
         return runtime
 
     def permit(self, action: Action, target: Target, question: str, ids: tuple[str, ...], mark: str = "") -> Decision:

@@ -7,7 +7,8 @@ Rules:
 1. Whatever is answered from here was proven at most ``max_age`` seconds ago, and is no older than what any process of this
    machine has verified since. What is older is fetched again first: a delta where a sync was made, else that vault alone.
 2. Removal and revocation take effect here within that age. A value is never here: it is fetched when it is read.
-3. Without an answer of the service, what is known is still answered, marked as stale. A refusal (401, 403) empties the index.
+3. Without an answer of the service, what is known is still answered to a call that tells its age (``allow_stale``), marked as
+   stale; to no other one, since nothing is decided, revealed or written by what is too old. A refusal (401, 403) empties it.
 4. A service without a usable sync is listed vault by vault; then items are known once they were looked at.
 5. A fetch that somebody waits for is not made twice.
 """
@@ -17,6 +18,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
@@ -59,6 +61,10 @@ RETRY_SECONDS: Final = 5.0
 _WIDTH: Final = 8
 _NO_SYNC: Final = frozenset({400, 404, 405, 501})
 """Statuses that say that the service does not know the way, not that it refuses."""
+
+
+_stale_is_told: Final[ContextVar[bool]] = ContextVar("stale_is_told", default=False)
+"""Of the call that a task makes (rule 3)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,10 @@ class VaultIndex:
         """Everything as it was last proven, however old, without asking anybody; None where nothing is in memory."""
         return None if self._synced is None else self._as_of_now(self._synced)
 
+    def allow_stale(self, *, allowed: bool) -> None:
+        """Say whether the call of this task may be answered with what is too old (rule 3); without a word of it, it may not."""
+        _stale_is_told.set(allowed)
+
     def expire(self) -> None:
         """Have everything fetched again before it is next answered. What is known stays, in case the service gives no answer."""
         self._expired_at = self._clock()
@@ -167,7 +177,10 @@ class VaultIndex:
         """
         synced = self._synced
         if synced is None or not self._may_answer(self._synced_at):
-            synced = await self._syncs.get("everything", self._follow)
+            try:
+                synced = await self._syncs.get("everything", self._follow)
+            except (UnreachableError, DeadlineExceededError) as error:
+                synced = self._instead(error, synced)
         return self._as_of_now(synced)
 
     async def listed(self, project_id: ProjectId | None) -> tuple[ServedVault, ...]:
@@ -180,7 +193,10 @@ class VaultIndex:
             return tuple(entry.listed for entry in (await self.snapshot()).vaults.values())
         kept = self._lists.get(project_id)
         if kept is None or not self._may_answer(kept.at):
-            kept = await self._listings.get(project_id, partial(self._fetch_list, project_id))
+            try:
+                kept = await self._listings.get(project_id, partial(self._fetch_list, project_id))
+            except (UnreachableError, DeadlineExceededError) as error:
+                kept = self._instead(error, kept)
         return kept.vaults
 
     async def vault(self, vault_id: VaultId) -> ProvenVault:
@@ -246,7 +262,10 @@ class VaultIndex:
                 return known
             self.expire()  # Rule 1: another process has seen a newer one.
         if self._synced is None or not self._complete:
-            return (await self._fetches.get(vault_id, partial(self._fetch, vault_id))).entry
+            try:
+                return (await self._fetches.get(vault_id, partial(self._fetch, vault_id))).entry
+            except (UnreachableError, DeadlineExceededError) as error:
+                return self._instead(error, self._alone.get(vault_id)).entry
         entry = (await self.snapshot()).vaults.get(vault_id)
         if entry is None:
             raise NotFoundError(f"vault {vault_id} is not visible to this agent, or was archived")
@@ -274,15 +293,17 @@ class VaultIndex:
         at = self._clock()
         try:
             return self._keep_alone(await self._reader.vault(vault_id), at)
-        except (UnreachableError, DeadlineExceededError) as error:
-            return self._instead(error, self._alone.get(vault_id))
+        except (UnauthorizedError, PermissionDeniedError):
+            self.clear()
+            raise
 
     async def _fetch_list(self, project_id: ProjectId | None) -> _List:
         at = self._clock()
         try:
             found = await self._reader.list_vaults(project_id)
-        except (UnreachableError, DeadlineExceededError) as error:
-            return self._instead(error, self._lists.get(project_id))
+        except (UnauthorizedError, PermissionDeniedError):
+            self.clear()
+            raise
         kept = self._lists[project_id] = _List(found, at)
         return kept
 
@@ -291,6 +312,8 @@ class VaultIndex:
         if known is None:
             raise error
         self._no_answer_at = self._clock()
+        if not _stale_is_told.get():
+            raise error
         return known
 
     def _keep_alone(self, vault: ProvenVault, at: float) -> _Alone:
@@ -326,7 +349,7 @@ class VaultIndex:
         return self._clock() - self._no_answer_at < RETRY_SECONDS
 
     def _may_answer(self, at: float) -> bool:
-        if not (self._is_young(at) or self._is_left_alone()):
+        if not (self._is_young(at) or (self._is_left_alone() and _stale_is_told.get())):
             return False
         self._recalled += 1
         return True
@@ -344,8 +367,6 @@ class VaultIndex:
         except (UnauthorizedError, PermissionDeniedError):
             self.clear()
             raise
-        except (UnreachableError, DeadlineExceededError) as error:
-            return self._instead(error, self._synced)
         if self._synced is None or synced.vaults != self._synced.vaults:
             self._generation += 1
         self._synced, self._complete, self._synced_at = synced, complete, at

@@ -300,3 +300,40 @@ async def test_what_is_in_memory_is_not_on_disk(world: World) -> None:
     kept = [path.read_bytes() for path in world.home.rglob("*") if path.is_file()]
     assert kept
     assert not [content for content in kept if b"canary-of-the-index" in content]
+
+
+async def test_what_is_too_old_decides_nothing(world: World) -> None:
+    """A listing without an answer is told as stale, and for seconds after it no name of then is believed by a read or a write."""
+    elsewhere = {**world.environment, "R4_HOME": str(world.home / "elsewhere")}
+    for name in ("Alpha", "Beta"):
+        world.add_item("Engineering", name, ("Token", SECRET, f"the value of {name}"))
+    environment = {**world.environment, "R4_INDEX_SECONDS": "1"}
+    async with in_memory(environment) as door, in_memory(elsewhere) as other:
+        await door.ok("list_items", vault="Engineering")
+        assert await read(door, "r4://Engineering/Alpha/Token") == "the value of Alpha"
+        for old, new in (("Alpha", "Gamma"), ("Beta", "Alpha"), ("Gamma", "Beta")):
+            await other.ok("update_item", reference=f"r4://Engineering/{old}", name=new)
+        await anyio.sleep(1.1)
+        world.tap.intercept = answering(Broken)
+        assert (await door.ok("list_items", vault="Engineering"))["stale"]
+        for tool in ("read_secret", "archive_item"):
+            await door.refused(tool, "unreachable", reference="r4://Engineering/Alpha" + "/Token" * (tool == "read_secret"))
+        world.tap.intercept = None
+        assert (await door.ok("list_items", vault="Engineering"))["stale"]
+        assert await read(door, "r4://Engineering/Alpha/Token") == "the value of Beta"
+        await door.ok("archive_item", reference="r4://Engineering/Alpha")
+        assert await read(door, "r4://Engineering/Beta/Token") == "the value of Alpha"
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "unauthorized"), (403, "permission_denied")])
+async def test_a_refused_vault_empties_the_memory_too(world: World, status: int, code: str) -> None:
+    """Also where the service has no sync, and one vault is asked for."""
+    gone = refusal(404, "not_found")
+    world.tap.intercept = answering(gone, "/sync")
+    async with in_memory({**world.environment, "R4_INDEX_SECONDS": "1"}) as door:
+        await door.ok("list_items", vault="Engineering")
+        await anyio.sleep(1.1)
+        world.tap.intercept = answering(refusal(status, code))
+        await door.refused("list_items", code, vault="Engineering")
+        world.tap.intercept = answering(Broken)
+        await door.refused("list_items", "unreachable", vault="Engineering")
