@@ -6,15 +6,20 @@ What this file does not do: show a value.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from r4_mcp.core.wire import Classification
+from r4_mcp.core.wire import Classification, DetailCheckpoint, FieldId, FieldType
+from r4_mcp.errors import DeniedError
 from r4_mcp.policy import outcomes
 from r4_mcp.policy.admission import Doorway
 from r4_mcp.policy.drafts import ChangedField, NewItem, check_change, check_item, check_name
 from r4_mcp.policy.lines import change_question, classification_word, refuse_twin, updated_item
-from r4_mcp.policy.model import Action, Target
+from r4_mcp.policy.model import BY_CLASS, Action, Target
+from r4_mcp.policy.rules import decide
 from r4_mcp.policy.views import SHORT_FINGERPRINT, display, quoted
+from r4_mcp.vault.item_creation import new_id
+from r4_mcp.vault.item_update import ItemChange
 from r4_mcp.vault.locator import FoundItem, item_part
 from r4_mcp.vault.references import address, write_reference
 
@@ -104,12 +109,40 @@ class Changing(Doorway):
         change = check_change(name, fields, types, self._parts.clock(), self._parts.known)
         target = Target(vault.id, vault.summary.checkpoint.classification, item_id=before.item_id)
         place = (vault.id, before.item_id)
+        self._refuse_weaker(target, before, change)
         self._admission.permit(Action.UPDATE, target, change_question(found.reference, change), place, str(before.version))
         if change.name is not None and change.name.casefold() != before.name.casefold():
             others = [(item.id, item.name) for item in vault.summary.checkpoint.items]
             refuse_twin(change.name, others, "item", (found.vault_part,))
         opened = await runtime.writer.update_item(vault.id, before.item_id, change)
         return updated_item(FoundItem(opened, found.vault_part), change)
+
+    def _refuse_weaker(self, target: Target, before: DetailCheckpoint, change: ItemChange) -> None:
+        """Refuse to remove a field that a rule holds more strictly than one which could have its name afterwards.
+
+        Raises:
+            DeniedError: There is such a field.
+        """
+        removed = {field.name for field in change.fields if field.remove}
+        for line in before.fields:
+            if line.name not in removed:
+                continue
+            held = replace(target, field_type=line.type, field_id=line.id)
+            # A rule that names a field names its id, and no rule can name the id of a field that is still to come.
+            heirs = [
+                replace(held, field_type=kind, field_id=FieldId(new_id()))
+                for kind in FieldType
+                if kind is not FieldType.FILE and kind.is_secret is line.type.is_secret
+            ]
+            for action in BY_CLASS:
+                if any(self._strictness(action, heir) < self._strictness(action, held) for heir in heirs):
+                    raise DeniedError(
+                        "the policy is stricter about a field to remove than about a new one of its name; nothing was changed",
+                        next_step="Change its value in place, or have the operator take that rule out of the policy first.",
+                    )
+
+    def _strictness(self, action: Action, target: Target) -> int:
+        return decide(action, target, self._parts.switches, self._parts.policy()).verdict.strictness
 
     async def archive_item(self, reference: str) -> outcomes.Archived:
         """Archive an item.

@@ -20,7 +20,7 @@ from r4_mcp.secret import KnownSecrets, SecretKind
 from r4_mcp.vault.item_update import FieldChange, ItemChange
 from r4_mcp.vault.proven import OpenedItem
 from r4_mcp.vault.runtime import VaultRuntime
-from tests.doors import World, in_memory
+from tests.doors import POLICY, World, in_memory, write_private
 from tests.switchboard import Exchange
 
 from .rooms import draft, runtime
@@ -281,3 +281,30 @@ async def test_a_call_that_makes_no_sense_is_refused(world: World, arguments: di
         made = await door.ok("create_item", vault="Engineering", name="Sense", type="LOGIN", fields=fields)
         payload = await door.refused("update_item", "invalid_argument", reference=made["reference"], **arguments)
         assert "zebra" not in str(payload)
+
+
+RULES: Final = {
+    "of its id": 'item = "{item}"\nfield = "{field}"',
+    "of its type": 'field_type = ["PASSWORD"]',
+}
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+@pytest.mark.parametrize("action", ["reveal", "use"])
+async def test_a_field_that_a_rule_holds_is_not_replaced_by_one_that_it_does_not(world: World, rule: str, action: str) -> None:
+    """Removed and added again under its name, in one call or in two, it would be free of the rule."""
+    vault_id = world.vault_id("Engineering")
+    fields = (("Password", FieldType.PASSWORD, "one"), ("Other", FieldType.SECRET, "other"))
+    made = world.add_item("Engineering", "Held", *fields)
+    held = rule.format(item=made.item_id, field=made.field_ids[0])
+    text = f'[[rule]]\naction = ["{action}"]\ndecision = "deny"\nvault = "{vault_id}"\n{held}\n'
+    write_private(world.home / "policy.toml", text + POLICY)
+    gone = {"name": "Password", "remove": True}
+    again = {"name": "Password", "add": "SECRET", "generate": {"length": 20}}
+    async with in_memory(world.environment) as door:
+        for change in ([gone], [gone, again]):
+            told = await door.result("update_item", {"reference": "r4://Engineering/Held", "fields": change})
+            assert told.is_error
+        await door.refused("update_item", "denied", reference="r4://Engineering/Held", fields=[gone])
+        await door.ok("update_item", reference="r4://Engineering/Held", fields=[{"name": "Other", "remove": True}])
+        await door.ok("update_item", reference="r4://Engineering/Held", fields=[{"name": "Password", "value": "in place"}])
