@@ -107,6 +107,8 @@ class Changing(Doorway):
         vault, before = found.opened.vault, found.opened.item.checkpoint
         types = {field.name: field.type for field in before.fields}
         change = check_change(name, fields, types, self._parts.clock(), self._parts.known)
+        # Once more, now that the new values are known: one of them may have been given as a name too.
+        await self._admission.screen({"name": name, **texts})
         target = Target(vault.id, vault.summary.checkpoint.classification, item_id=before.item_id)
         place = (vault.id, before.item_id)
         self._refuse_weaker(target, before, change)

@@ -7,8 +7,8 @@ Rules:
    alone. So there is no host, no ``//``, no percent sign, no line break: nothing that a server could read in a second way.
 2. A query is ``key=value`` pairs of the same characters, up to 16, each key once. It may be left out.
 3. A pattern is a method, one space, and a path in which ``*`` stands for exactly one segment. It leaves the query open.
-4. A body is a JSON object for any method but GET, bounded in depth and size. Every text in it, keys included, is handed out to be
-   screened.
+4. A body is a JSON object for any method but GET, bounded in depth and size. Every text and whole number in it, keys included,
+   is handed out to be screened.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def check_body(method: Method, body: Mapping[str, object] | None) -> tuple[str, 
         body: Decoded JSON; None for no body.
 
     Returns:
-        Every text in it, keys included, for the screen.
+        Every text and whole number in it, keys included, for the screen.
 
     Raises:
         InvalidArgumentError: It is not such an object; never repeats a part of it.
@@ -180,3 +180,5 @@ def _texts(value: object) -> Iterator[str]:
         yield from (text for member in value.values() for text in _texts(member))
     elif isinstance(value, list):
         yield from (text for member in value for text in _texts(member))
+    elif isinstance(value, int) and not isinstance(value, bool):
+        yield str(value)

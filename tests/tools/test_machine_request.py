@@ -12,6 +12,7 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from r4_mcp.cli.audit import entries
+from r4_mcp.core.wire import FieldType
 from r4_mcp.machine.contract import ALL_ENDPOINTS
 from r4_mcp.policy.raw_answer import MARKS
 from tests.doors import ERAS, POLICY, Era, Person, World, in_memory, local_environment, subprocess, write_private
@@ -246,6 +247,18 @@ async def test_bad_requests_are_refused_and_nothing_is_sent(world: World) -> Non
             listing(world, "GET /webhook", "GET /attachment")
             await door.refused("machine_request", "denied", method=method, path=path)
     assert world.tap.lines() == []
+
+
+async def test_a_secret_of_digits_is_not_sent_as_a_number(world: World) -> None:
+    """JSON has two ways of writing it."""
+    listing(world, *ALL_OF_IT)
+    digits = "8846173650124929"
+    world.add_item("Engineering", "Door", ("Code", FieldType.SECRET, digits))
+    async with in_memory(world.environment, answer=Person()) as door:
+        await door.ok("read_secret", reference="r4://Engineering/Door")
+        for body in ({"a": digits}, {"a": int(digits)}, {"a": [{"b": int(digits)}]}):
+            await door.refused("machine_request", "secret_in_text", method="POST", path="/webhook", body=body)
+    assert not [line for line in world.tap.lines() if line.startswith("POST /webhook")]
 
 
 async def test_what_holds_a_secret_is_not_sent(world: World) -> None:

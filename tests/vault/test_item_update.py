@@ -308,3 +308,14 @@ async def test_a_field_that_a_rule_holds_is_not_replaced_by_one_that_it_does_not
         await door.refused("update_item", "denied", reference="r4://Engineering/Held", fields=[gone])
         await door.ok("update_item", reference="r4://Engineering/Held", fields=[{"name": "Other", "remove": True}])
         await door.ok("update_item", reference="r4://Engineering/Held", fields=[{"name": "Password", "value": "in place"}])
+
+
+async def test_a_new_value_is_no_name(world: World) -> None:
+    """Names are not encrypted; what was just given as a value is a secret already."""
+    value = "a value that nobody is to list"
+    async with in_memory(world.environment) as door:
+        reference = "r4://Engineering/GitHub"
+        one = {"name": "Password", "value": value}
+        new = {"name": value, "add": "SECRET", "value": value}
+        await door.refused("update_item", "secret_in_text", reference=reference, name=value, fields=[one])
+        await door.refused("update_item", "secret_in_text", reference=reference, fields=[new])
