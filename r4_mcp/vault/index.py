@@ -16,7 +16,7 @@ Rules:
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -177,10 +177,7 @@ class VaultIndex:
         """
         synced = self._synced
         if synced is None or not self._may_answer(self._synced_at):
-            try:
-                synced = await self._syncs.get("everything", self._follow)
-            except (UnreachableError, DeadlineExceededError) as error:
-                synced = self._instead(error, synced)
+            synced = await self._fetched(self._syncs, "everything", self._follow, synced)
         return self._as_of_now(synced)
 
     async def listed(self, project_id: ProjectId | None) -> tuple[ServedVault, ...]:
@@ -193,10 +190,7 @@ class VaultIndex:
             return tuple(entry.listed for entry in (await self.snapshot()).vaults.values())
         kept = self._lists.get(project_id)
         if kept is None or not self._may_answer(kept.at):
-            try:
-                kept = await self._listings.get(project_id, partial(self._fetch_list, project_id))
-            except (UnreachableError, DeadlineExceededError) as error:
-                kept = self._instead(error, kept)
+            kept = await self._fetched(self._listings, project_id, partial(self._fetch_list, project_id), kept)
         return kept.vaults
 
     async def vault(self, vault_id: VaultId) -> ProvenVault:
@@ -262,10 +256,8 @@ class VaultIndex:
                 return known
             self.expire()  # Rule 1: another process has seen a newer one.
         if self._synced is None or not self._complete:
-            try:
-                return (await self._fetches.get(vault_id, partial(self._fetch, vault_id))).entry
-            except (UnreachableError, DeadlineExceededError) as error:
-                return self._instead(error, self._alone.get(vault_id)).entry
+            alone = self._alone.get(vault_id)
+            return (await self._fetched(self._fetches, vault_id, partial(self._fetch, vault_id), alone)).entry
         entry = (await self.snapshot()).vaults.get(vault_id)
         if entry is None:
             raise NotFoundError(f"vault {vault_id} is not visible to this agent, or was archived")
@@ -291,30 +283,28 @@ class VaultIndex:
 
     async def _fetch(self, vault_id: VaultId) -> _Alone:
         at = self._clock()
-        try:
-            return self._keep_alone(await self._reader.vault(vault_id), at)
-        except (UnauthorizedError, PermissionDeniedError):
-            self.clear()
-            raise
+        return self._keep_alone(await self._reader.vault(vault_id), at)
 
     async def _fetch_list(self, project_id: ProjectId | None) -> _List:
         at = self._clock()
+        kept = self._lists[project_id] = _List(await self._reader.list_vaults(project_id), at)
+        return kept
+
+    async def _fetched(
+        self, shared: SharedFetch[KnownT], name: Hashable, fetch: Callable[[], Awaitable[KnownT]], known: KnownT | None
+    ) -> KnownT:
+        """Fetch, or return what is known where the service gave no answer (rule 3)."""
         try:
-            found = await self._reader.list_vaults(project_id)
+            return await shared.get(name, fetch)
         except (UnauthorizedError, PermissionDeniedError):
             self.clear()
             raise
-        kept = self._lists[project_id] = _List(found, at)
-        return kept
-
-    def _instead(self, error: NetworkError, known: KnownT | None) -> KnownT:
-        """Return what is known where the service gave no answer (rule 3)."""
-        if known is None:
-            raise error
-        self._no_answer_at = self._clock()
-        if not _stale_is_told.get():
-            raise error
-        return known
+        except (UnreachableError, DeadlineExceededError):
+            if known is not None:
+                self._no_answer_at = self._clock()
+            if known is None or not _stale_is_told.get():
+                raise
+            return known
 
     def _keep_alone(self, vault: ProvenVault, at: float) -> _Alone:
         checkpoint = vault.summary.checkpoint
@@ -362,11 +352,7 @@ class VaultIndex:
 
     async def _follow(self) -> Synced:
         at = self._clock()
-        try:
-            synced, complete = await self._followed()
-        except (UnauthorizedError, PermissionDeniedError):
-            self.clear()
-            raise
+        synced, complete = await self._followed()
         if self._synced is None or synced.vaults != self._synced.vaults:
             self._generation += 1
         self._synced, self._complete, self._synced_at = synced, complete, at
